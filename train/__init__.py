@@ -1,0 +1,1 @@
+"""Training: augmentation, targets, loss, EMA, schedule and the loop."""

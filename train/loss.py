@@ -1,0 +1,222 @@
+"""The detection loss: boxes (GIoU or CIoU), objectness, classes (design: `spec.md`, "Loss").
+
+Sources: GIoU 1902.09630, CIoU 1911.08287, focal loss 1708.02002.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.matching import LevelMatches, match
+from yolov4sdk.errors import SettingError
+
+_EPSILON = 1e-7  # against division by zero; well under the tolerance of any figure printed
+_FOCAL_ALPHA = 0.25  # the focal loss paper's weight of the positive class
+# Objectness weight of each level, smallest stride first: the many cells of a fine map are mostly
+# background, so their mean is small and needs more weight. Keyed by the number of levels.
+_BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.4, 0.1), 5: (4.0, 1.0, 0.5, 0.4, 0.1)}
+_MANY_LEVELS_OBJECTNESS = 1.4  # objectness gain factor of models with four or more levels
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Gains and variants of the loss; the gains are those of the design page.
+
+    Attributes:
+        iou: "giou" or "ciou", for the box loss and the objectness target alike.
+        box_gain, objectness_gain, class_gain: weights of the three parts; in training the class
+            gain is scaled by nc / 80 (see `class_gain_for`), as its mean over classes is not.
+        focal_gamma: 0 is plain binary cross-entropy, above 0 the focal loss.
+        label_smoothing: class targets become 1 - s/2 and s/2.
+    """
+
+    iou: str = "giou"
+    box_gain: float = 0.05
+    objectness_gain: float = 1.0
+    class_gain: float = 0.5
+    focal_gamma: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.iou not in ("giou", "ciou"):
+            raise SettingError(f"iou is {self.iou!r}; expected 'giou' or 'ciou'")
+        if not 0 <= self.label_smoothing < 1:
+            raise SettingError(f"label_smoothing is {self.label_smoothing}; expected 0 to below 1")
+        if self.focal_gamma < 0:
+            raise SettingError(f"focal_gamma is {self.focal_gamma}; expected 0 or more")
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """A loss and what it is made of.
+
+    Attributes:
+        total: scalar with a gradient: the sum of the parts times the batch size.
+        box, objectness, classes: detached scalars that carry their gains.
+        matches: number of matches over all levels.
+    """
+
+    total: Tensor
+    box: Tensor
+    objectness: Tensor
+    classes: Tensor
+    matches: int
+
+    def values(self) -> Tensor:
+        """Box, objectness, classes and their sum as a detached float32 [4]."""
+        return torch.stack(
+            [self.box, self.objectness, self.classes, self.box + self.objectness + self.classes]
+        )
+
+
+def class_gain_for(gain: float, class_count: int) -> float:
+    """The class gain of a model with `class_count` classes, given the one of 80 classes."""
+    return gain * class_count / 80
+
+
+def paired_iou(predicted: Tensor, target: Tensor, kind: str) -> Tensor:
+    """GIoU or CIoU of box pairs.
+
+    Args:
+        predicted, target: [M, 4] centre x, y, width, height in one unit.
+        kind: "giou" or "ciou".
+
+    Returns:
+        [M], at most 1; GIoU is above -1, CIoU above about -1.5. Finite for sides of zero.
+    """
+    half_p, half_t = predicted[:, 2:] / 2, target[:, 2:] / 2
+    low_p, high_p = predicted[:, :2] - half_p, predicted[:, :2] + half_p
+    low_t, high_t = target[:, :2] - half_t, target[:, :2] + half_t
+    overlap = (torch.minimum(high_p, high_t) - torch.maximum(low_p, low_t)).clamp(min=0).prod(1)
+    union = predicted[:, 2:].prod(1) + target[:, 2:].prod(1) - overlap + _EPSILON
+    iou = overlap / union
+    hull = torch.maximum(high_p, high_t) - torch.minimum(low_p, low_t)  # [M, 2]
+    if kind == "giou":
+        hull_area = hull.prod(1) + _EPSILON
+        return iou - (hull_area - union) / hull_area
+    diagonal = hull.square().sum(1) + _EPSILON
+    distance = (predicted[:, :2] - target[:, :2]).square().sum(1)
+    # atan2, not atan(w / h): its gradient stays finite when a height is zero
+    angle_p = torch.atan2(predicted[:, 2], predicted[:, 3] + _EPSILON)
+    angle_t = torch.atan2(target[:, 2], target[:, 3] + _EPSILON)
+    shape = (4 / math.pi**2) * (angle_t - angle_p).square()
+    with torch.no_grad():
+        alpha = shape / (shape - iou + 1 + _EPSILON)
+    return iou - distance / diagonal - alpha * shape
+
+
+def cross_entropy(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Mean binary cross-entropy, or focal loss when `gamma` > 0; soft targets are allowed."""
+    if gamma == 0:
+        return F.binary_cross_entropy_with_logits(logits, target)
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    p = logits.sigmoid()
+    miss = (target * (1 - p) + (1 - target) * p).clamp(min=0)  # 1 - p_t
+    weight = target * _FOCAL_ALPHA + (1 - target) * (1 - _FOCAL_ALPHA)
+    return (loss * weight * miss.pow(gamma)).mean()
+
+
+class DetectionLoss:
+    """The loss of a batch, given raw maps and targets.
+
+    Args:
+        anchors: [levels, na, 2] in stride units, smallest stride first.
+        settings: gains and variants.
+        global_count: turns a rank's match count (float32 scalar) into the mean over ranks; under
+            several processes it makes the averaged gradient that of the whole batch. None: as is.
+
+    Raises:
+        SettingError: for a number of levels without a known balance.
+    """
+
+    def __init__(
+        self,
+        anchors: Tensor,
+        settings: LossSettings,
+        global_count: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        levels = anchors.shape[0]
+        if levels not in _BALANCE:
+            raise SettingError(
+                f"the loss knows the level balance of {sorted(_BALANCE)} levels, not of {levels}"
+            )
+        self.anchors = anchors.detach().float()
+        self.settings = settings
+        self._global_count = global_count
+        scale = 3 / levels
+        many = _MANY_LEVELS_OBJECTNESS if levels >= 4 else 1.0
+        self._box_gain = settings.box_gain * scale
+        self._objectness_gain = settings.objectness_gain * scale * many
+        self._class_gain = settings.class_gain * scale
+
+    def __call__(self, maps: Sequence[Tensor], targets: Tensor, iou_ratio: float) -> LossParts:
+        """
+        Args:
+            maps: raw maps, one a level, [B, na, ny, nx, 5 + nc]; any float type.
+            targets: float32 [T, 6]: image, class, centre x, y, width, height, normalised.
+            iou_ratio: 0 for hard objectness targets, 1 for the IoU, or between.
+
+        Returns:
+            The loss in float32. Finite for no targets and for logits of any finite size.
+        """
+        anchors = self.anchors.to(maps[0].device)
+        matches = match(targets.float(), anchors, [(m.shape[2], m.shape[3]) for m in maps])
+        counts = torch.tensor([float(len(m)) for m in matches], device=maps[0].device)
+        means = (self._global_count(counts) if self._global_count else counts).clamp(min=_EPSILON)
+        balance = _BALANCE[len(maps)]
+        zero = maps[0].new_zeros((), dtype=torch.float32)
+        box, objectness, classes = zero, zero, zero
+        for level, (raw, found) in enumerate(zip(maps, matches, strict=True)):
+            share = counts[level] / means[level]
+            target = torch.zeros_like(raw[..., 4], dtype=torch.float32)
+            if len(found):
+                at = (found.image, found.anchor, found.row, found.column)
+                picked = raw[at].float()  # [M, 5 + nc]
+                iou = paired_iou(_decode(picked[:, :4], found), found.box, self.settings.iou)
+                box = box + (1 - iou).mean() * share
+                _fill_objectness(target, found, iou.detach(), iou_ratio)
+                if picked.shape[1] > 6:  # with one class, objectness says all there is to say
+                    classes = classes + self._class_loss(picked[:, 5:], found) * share
+            entropy = cross_entropy(raw[..., 4].float(), target, self.settings.focal_gamma)
+            objectness = objectness + entropy * balance[level]
+        box = box * self._box_gain
+        objectness = objectness * self._objectness_gain
+        classes = classes * self._class_gain
+        total = (box + objectness + classes) * maps[0].shape[0]
+        return LossParts(
+            total, box.detach(), objectness.detach(), classes.detach(), sum(map(len, matches))
+        )
+
+    def _class_loss(self, logits: Tensor, found: LevelMatches) -> Tensor:
+        off = self.settings.label_smoothing / 2
+        target = torch.full_like(logits, off)
+        target.scatter_(1, found.target_class[:, None], 1 - off)
+        return cross_entropy(logits, target, self.settings.focal_gamma)
+
+
+def _decode(raw: Tensor, found: LevelMatches) -> Tensor:
+    """Raw x, y, w, h [M, 4] as a box relative to its cell, in stride units."""
+    unit = raw.sigmoid()
+    return torch.cat([unit[:, :2] * 2 - 0.5, (unit[:, 2:] * 2).square() * found.anchor_wh], 1)
+
+
+def _fill_objectness(target: Tensor, found: LevelMatches, iou: Tensor, iou_ratio: float) -> None:
+    """Write the objectness targets into `target` [B, na, ny, nx].
+
+    Where two targets share a cell and anchor the later one wins; writing both would leave it to
+    the order in which threads happen to write.
+    """
+    _, anchors, height, width = target.shape
+    flat = ((found.image * anchors + found.anchor) * height + found.row) * width + found.column
+    order = torch.arange(len(found), device=target.device)
+    last = torch.zeros(target.numel(), dtype=torch.int64, device=target.device)
+    last.scatter_reduce_(0, flat, order, "amax")
+    wins = last[flat] == order
+    values = (1 - iou_ratio) + iou_ratio * iou.clamp(min=0)
+    target.view(-1)[flat[wins]] = values[wins]

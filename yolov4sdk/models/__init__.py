@@ -1,0 +1,16 @@
+"""The PyTorch zone: blocks, model definitions, folding and checkpoints."""
+
+from __future__ import annotations
+
+from ..errors import MissingExtraError
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError("Models in PyTorch", "torch", "torch") from error
+
+from .definition import BUILT_IN, load_definition
+from .fold import fold
+from .model import Model, build_model
+
+__all__ = ["BUILT_IN", "Model", "build_model", "fold", "load_definition"]

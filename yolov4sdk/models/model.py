@@ -1,0 +1,243 @@
+"""A network built from a definition: layers by index, and the forward pass through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor, nn
+
+from ..errors import InputSizeError, ModelConfigError
+from ..spec import Anchors, ModelSpec, check_size
+from .blocks import SPPCSP, Bottleneck, BottleneckCSP, BottleneckCSP2, Concat, Conv
+from .definition import Definition, Layer, load_definition, scaled_channels
+from .detect import Detect, cxcywh_to_xyxy
+
+
+class Model(nn.Module):
+    """A Scaled-YOLOv4 detector.
+
+    In training mode `forward` returns the raw maps, in evaluation mode boxes and scores.
+
+    Attributes:
+        spec: names, anchors, strides, size; what is written into artefacts.
+        model: the layers by index, so that keys are `model.<index>.<submodule>...`.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        super().__init__()
+        self.model, strides = _build_layers(definition)
+        self.sources = tuple(layer.sources for layer in definition.layers)
+        self._kept = {s for sources in self.sources for s in sources}
+        size = (definition.input_size, definition.input_size)
+        try:
+            check_size(size, max(strides))
+        except InputSizeError as error:
+            raise ModelConfigError(f"{definition.source}: input_size: {error}") from error
+        self.spec = ModelSpec(
+            architecture=definition.architecture,
+            names=definition.names,
+            strides=strides,
+            anchors=definition.anchors,
+            input_size=size,
+        )
+
+    @property
+    def detect(self) -> Detect:
+        """The head."""
+        head = self.model[-1]
+        assert isinstance(head, Detect)
+        return head
+
+    def raw(self, images: Tensor) -> list[Tensor]:
+        """Images [B, 3, H, W], RGB in 0..1 -> for each level [B, na, ny, nx, 5+nc] (logits).
+
+        Raises:
+            InputSizeError: H or W is no multiple of the largest stride.
+        """
+        self.spec.check_size([int(side) for side in images.shape[-2:]])
+        outputs: list[Any] = []
+        for index, (module, sources) in enumerate(zip(self.model, self.sources, strict=True)):
+            inputs = [images if s < 0 else outputs[s] for s in sources]
+            out = module(inputs) if isinstance(module, Detect) else module(*inputs)
+            outputs.append(out if index in self._kept or module is self.model[-1] else None)
+        maps: list[Tensor] = outputs[-1]
+        return maps
+
+    def forward(self, images: Tensor) -> list[Tensor] | tuple[Tensor, Tensor]:
+        """Raw maps in training mode; in evaluation mode boxes and scores.
+
+        Args:
+            images: [B, 3, H, W], RGB in 0..1.
+
+        Returns:
+            boxes [B, N, 4], xyxy in input pixels, and scores [B, N, nc] = objectness x class.
+        """
+        maps = self.raw(images)
+        if self.training:
+            return maps
+        boxes, objectness, classes = self.detect.decode(maps)
+        return cxcywh_to_xyxy(boxes), objectness * classes
+
+
+def build_model(
+    architecture: str | Path | Mapping[str, Any],
+    names: Sequence[str] | None = None,
+    anchors: Anchors | None = None,
+) -> Model:
+    """Build a network with fresh weights; see `load_definition` for the arguments."""
+    return Model(load_definition(architecture, names, anchors))
+
+
+Shape = tuple[int, Fraction]
+"""Channels of a feature map, and its stride with respect to the image."""
+
+
+def _build_layers(definition: Definition) -> tuple[nn.ModuleList, tuple[int, ...]]:
+    """Modules in order, and the strides of the detection levels in pixels."""
+    shapes: list[Shape] = []
+    modules = nn.ModuleList()
+    strides: tuple[int, ...] = ()
+    for layer in definition.layers:
+        where = f"{definition.source}, layer {layer.index} ({layer.module})"
+        inputs = [(3, Fraction(1)) if s < 0 else shapes[s] for s in layer.sources]
+        if layer.module == "Detect":
+            if layer is not definition.layers[-1]:
+                raise ModelConfigError(f"{where}: Detect must be the last layer")
+            module, strides = _detect(where, layer, inputs, definition)
+            shape = inputs[0]
+        else:
+            builder = _BUILDERS.get(layer.module)
+            if builder is None:
+                known = ", ".join([*_BUILDERS, "Detect"])
+                raise ModelConfigError(f"{where}: unknown module; there are {known}")
+            module, shape = builder(where, layer, inputs, definition.width_multiple)
+        modules.append(module)
+        shapes.append(shape)
+    return modules, strides
+
+
+def _detect(
+    where: str, layer: Layer, inputs: Sequence[Shape], definition: Definition
+) -> tuple[nn.Module, tuple[int, ...]]:
+    if layer.args != ("nc", "anchors"):
+        raise ModelConfigError(f"{where}: args must be [nc, anchors], got {list(layer.args)}")
+    if len(inputs) != len(definition.anchors):
+        raise ModelConfigError(
+            f"{where}: {len(inputs)} levels, but {len(definition.anchors)} lists of anchors"
+        )
+    strides = tuple(int(stride) for _, stride in inputs)
+    if any(stride.denominator != 1 for _, stride in inputs) or list(strides) != sorted(strides):
+        raise ModelConfigError(f"{where}: levels must come smallest stride first, got {strides}")
+    channels = [c for c, _ in inputs]
+    return Detect(channels, definition.nc, definition.anchors, strides), strides
+
+
+def _integers(where: str, layer: Layer, counts: tuple[int, ...], expected: str) -> list[int]:
+    """The arguments as positive integers, or an error that says what was expected."""
+    args = layer.args
+    good = all(isinstance(a, int) and not isinstance(a, bool) and a > 0 for a in args)
+    if len(args) not in counts or not good:
+        raise ModelConfigError(f"{where}: args must be {expected}, got {list(args)}")
+    return list(args)
+
+
+def _single(where: str, inputs: Sequence[Shape]) -> Shape:
+    if len(inputs) != 1:
+        raise ModelConfigError(f"{where}: takes one input, got {len(inputs)}")
+    return inputs[0]
+
+
+def _conv(
+    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+) -> tuple[nn.Module, Shape]:
+    c_in, stride = _single(where, inputs)
+    channels, *rest = _integers(where, layer, (1, 2, 3), "[channels, kernel=1, stride=1]")
+    k, s = (rest + [1, 1][len(rest) :])[:2]
+    if k % 2 == 0:
+        raise ModelConfigError(f"{where}: the kernel must be odd, got {k}")
+    c_out = scaled_channels(channels, width)
+    convs = [Conv(c_in if i == 0 else c_out, c_out, k, s) for i in range(layer.number)]
+    module = convs[0] if layer.number == 1 else nn.Sequential(*convs)
+    return module, (c_out, stride * s**layer.number)
+
+
+def _bottleneck(
+    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+) -> tuple[nn.Module, Shape]:
+    c_in, stride = _single(where, inputs)
+    c_out = scaled_channels(_integers(where, layer, (1,), "[channels]")[0], width)
+    blocks = [Bottleneck(c_in if i == 0 else c_out, c_out) for i in range(layer.number)]
+    module = blocks[0] if layer.number == 1 else nn.Sequential(*blocks)
+    return module, (c_out, stride)
+
+
+def _csp(
+    kind: type[BottleneckCSP] | type[BottleneckCSP2],
+) -> Callable[[str, Layer, Sequence[Shape], float], tuple[nn.Module, Shape]]:
+    def build(
+        where: str, layer: Layer, inputs: Sequence[Shape], width: float
+    ) -> tuple[nn.Module, Shape]:
+        c_in, stride = _single(where, inputs)
+        c_out = scaled_channels(_integers(where, layer, (1,), "[channels]")[0], width)
+        return kind(c_in, c_out, n=layer.number), (c_out, stride)
+
+    return build
+
+
+def _sppcsp(
+    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+) -> tuple[nn.Module, Shape]:
+    c_in, stride = _single(where, inputs)
+    _once(where, layer)
+    c_out = scaled_channels(_integers(where, layer, (1,), "[channels]")[0], width)
+    return SPPCSP(c_in, c_out), (c_out, stride)
+
+
+def _upsample(
+    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+) -> tuple[nn.Module, Shape]:
+    channels, stride = _single(where, inputs)
+    _once(where, layer)
+    match layer.args:
+        case ("None" | None, int(factor), "nearest") if factor > 1:
+            return nn.Upsample(scale_factor=float(factor), mode="nearest"), (
+                channels,
+                stride / factor,
+            )
+    raise ModelConfigError(
+        f"{where}: args must be [None, factor, nearest], got {list(layer.args)}"
+    )
+
+
+def _concat(
+    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+) -> tuple[nn.Module, Shape]:
+    _once(where, layer)
+    if layer.args != (1,):
+        raise ModelConfigError(f"{where}: args must be [1], got {list(layer.args)}")
+    strides = {stride for _, stride in inputs}
+    if len(strides) != 1:
+        found = sorted(float(s) for s in strides)
+        raise ModelConfigError(f"{where}: its inputs have different strides {found}")
+    return Concat(), (sum(c for c, _ in inputs), strides.pop())
+
+
+def _once(where: str, layer: Layer) -> None:
+    if layer.number != 1:
+        raise ModelConfigError(f"{where}: number must be 1, got {layer.number}")
+
+
+_BUILDERS: Final[
+    Mapping[str, Callable[[str, Layer, Sequence[Shape], float], tuple[nn.Module, Shape]]]
+] = {
+    "Conv": _conv,
+    "Bottleneck": _bottleneck,
+    "BottleneckCSP": _csp(BottleneckCSP),
+    "BottleneckCSP2": _csp(BottleneckCSP2),
+    "SPPCSP": _sppcsp,
+    "nn.Upsample": _upsample,
+    "Concat": _concat,
+}
