@@ -1,0 +1,71 @@
+"""Recognise a data set's format and read one split of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from yolov4sdk.datasets import coco, voc, yolo
+from yolov4sdk.datasets.dataset import DetectionDataset
+from yolov4sdk.errors import DatasetError
+
+
+def load_dataset(
+    path: str | Path, split: str = "train", *, names: Sequence[str] | None = None
+) -> DetectionDataset:
+    """Read one split of a YOLO, COCO or PASCAL VOC data set.
+
+    Nothing in the data set's files is executed or downloaded, and relative paths in them stay
+    inside the data set.
+
+    Args:
+        path: a data.yaml, a COCO JSON file, a text file that lists images, or a folder: a VOC
+            folder, one with a data.yaml, with COCO JSON files (`annotations/instances_val2017.json`
+            or `val/_annotations.coco.json`), or plain `images` and `labels`.
+        split: "train", "val", "test" or another name that the data set has.
+        names: the classes in the order wanted (a model's), when the data set's order differs or,
+            as in VOC, is not given.
+
+    Raises:
+        DatasetError: nothing readable is there; the message says what was looked for.
+    """
+    source = Path(path)
+    if source.is_dir():
+        dataset = _read_folder(source, split)
+    elif not source.is_file():
+        raise DatasetError(f"{source} does not exist; expected a data.yaml, a JSON, or a folder")
+    elif source.suffix.lower() in {".yaml", ".yml"}:
+        dataset = yolo.read_yaml(source, split)
+    elif source.suffix.lower() == ".json":
+        dataset = coco.read_coco(source, split)
+    elif source.suffix.lower() == ".txt":
+        dataset = yolo.read_list(source, split)
+    else:
+        raise DatasetError(
+            f"{source}: expected a data.yaml, a COCO .json, a .txt list of images, or a folder"
+        )
+    return dataset if names is None else dataset.with_names(names)
+
+
+def _read_folder(folder: Path, split: str) -> DetectionDataset:
+    if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
+        return voc.read_voc(folder, split)
+    described = [folder / "data.yaml", folder / "data.yml", *sorted(folder.glob("*.y*ml"))]
+    for file in described:
+        if file.is_file():
+            return yolo.read_yaml(file, split)
+    for pattern in (
+        f"{split}/_annotations.coco.json",
+        f"annotations/instances_{split}*.json",
+        f"annotations/*{split}*.json",
+        f"*{split}*.json",
+    ):
+        found = sorted(folder.glob(pattern))
+        if len(found) > 1:
+            raise DatasetError(
+                f"{folder}: several files could be the split {split!r} "
+                f"({', '.join(file.name for file in found)}); give the file itself"
+            )
+        if found:
+            return coco.read_coco(found[0], split)
+    return yolo.read_folder(folder, split)
