@@ -1,0 +1,291 @@
+"""Batches for training: what is in them is a function of seed, epoch and position alone.
+
+    train_set = TrainSet(dataset, size=320, augmentation=Augmentation())
+    for epoch in range(epochs):
+        for batch in make_loader(train_set, batch=16, seed=0, epoch=epoch, workers=2):
+            batch.images, batch.targets, batch.paths
+
+The number of workers, earlier epochs and interruptions change nothing: a run that is taken up at
+batch k of an epoch (`start_batch=k`) sees the batches that it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from train.augment import Augmentation, Sample, augment
+from train.cache import CacheKind, ImageStore, resized_shape
+from yolov4sdk.datasets import DetectionDataset
+from yolov4sdk.errors import SettingError
+
+
+class SampleKey(NamedTuple):
+    """All that decides a sample: the image and the canvas, and the seed of its randomness."""
+
+    image: int
+    canvas: tuple[int, int]
+    seed: int
+    epoch: int
+
+
+class TrainItem(NamedTuple):
+    """One training image: uint8 RGB [3, H, W], float32 targets [N, 5] (class, cx, cy, w, h)."""
+
+    image: torch.Tensor
+    targets: torch.Tensor
+    path: str
+
+
+class Batch(NamedTuple):
+    """A batch.
+
+    Attributes:
+        images: uint8 RGB [B, 3, H, W].
+        targets: float32 [M, 6]: image in the batch, class, cx, cy, w, h; normalised by H and W.
+        paths: the B image files (of a mosaic: its first image).
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor
+    paths: list[str]
+
+
+class TrainSet(Dataset[TrainItem]):
+    """The training images of a data set with their augmentation.
+
+    `augmentation` may be changed between epochs (`train_set.augmentation =
+    train_set.augmentation.without_mosaic()` closes the mosaic); loaders made afterwards use it.
+    """
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        size: int,
+        augmentation: Augmentation | None = None,
+        *,
+        stride: int = 32,
+        rectangular: bool = False,
+        cache: CacheKind | None = None,
+        cache_dir: Path | None = None,
+        classes: Sequence[int | str] | None = None,
+    ) -> None:
+        """
+        Args:
+            dataset: the images and boxes.
+            size: long side that images are resized to; for square training also the canvas.
+            augmentation: None is the default one, without mosaic when `rectangular`.
+            stride: the model's largest stride, of which canvases are multiples.
+            rectangular: batches of images of like aspect ratio on the smallest canvas that holds
+                them, instead of square ones.
+            cache: keep resized images in "ram" or on "disk".
+            cache_dir: where "disk" writes.
+            classes: train on these classes (ids or names) only.
+
+        Raises:
+            SettingError: the size is no multiple of the stride, or rectangular with mosaic.
+            UnknownClassError: a class that the data set does not have.
+            ImageError: an image cannot be read while the cache is filled.
+        """
+        if size < stride or size % stride:
+            low = max(size // stride, 1) * stride
+            raise SettingError(
+                f"the training size {size} is no multiple of the stride {stride}; "
+                f"{low} and {low + stride} are"
+            )
+        if augmentation is None:
+            augmentation = Augmentation().without_mosaic() if rectangular else Augmentation()
+        self.dataset = dataset if classes is None else dataset.keep_classes(classes)
+        self.size = size
+        self.stride = stride
+        self.rectangular = rectangular
+        self.augmentation = augmentation
+        self._store = ImageStore(dataset.images, size, cache, cache_dir)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the images; may be set between epochs."""
+        return self._augmentation
+
+    @augmentation.setter
+    def augmentation(self, value: Augmentation) -> None:
+        if self.rectangular and value.mosaic > 0:
+            raise SettingError("rectangular training excludes mosaic; set mosaic to 0")
+        self._augmentation = value
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def resized(self, index: int) -> tuple[int, int]:
+        """Height and width of an image after its long side was resized."""
+        height, width = self.dataset.sizes[index].tolist()
+        return resized_shape((height, width), self.size)
+
+    def load(self, index: int) -> Sample:
+        """The resized image (shared with the cache: not to be written to) and its boxes."""
+        image = self._store[index]
+        height, width = image.shape[:2]
+        rows = self.dataset.boxes[index].astype(np.float64)
+        centre, half = rows[:, 1:3], rows[:, 3:5] / 2
+        scale = (width, height, width, height)
+        boxes = np.concatenate([centre - half, centre + half], axis=1) * scale
+        return Sample.of(image, boxes, rows[:, 0])
+
+    def sample(self, key: SampleKey) -> Sample:
+        """The augmented image (BGR) and boxes (pixels) of a key: always the same."""
+        rng = np.random.default_rng([key.seed, key.epoch, key.image])
+        return augment(self.load, key.image, len(self), key.canvas, self.augmentation, rng)
+
+    def __getitem__(self, key: SampleKey) -> TrainItem:
+        """The sample as tensors."""
+        sample = self.sample(key)
+        height, width = key.canvas
+        centre = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2
+        extent = sample.boxes[:, 2:] - sample.boxes[:, :2]
+        rows = np.column_stack(
+            [sample.classes, centre / (width, height), extent / (width, height)]
+        ).astype(np.float32)
+        image = np.ascontiguousarray(sample.image[:, :, ::-1].transpose(2, 0, 1))
+        return TrainItem(
+            torch.from_numpy(image), torch.from_numpy(rows), str(self.dataset.images[key.image])
+        )
+
+
+class EpochSampler(Sampler[list[SampleKey]]):
+    """The batches of one epoch for one process, in an order that seed and epoch decide.
+
+    Over `world` processes the order is one: batch b of the epoch is `batch * world` images long
+    and rank r takes every world-th of them, so that all ranks together see what one process with
+    the larger batch would. The last batch is smaller; it is filled up to a multiple of `world`
+    with images from the epoch's start, so that every rank has the same number of images.
+    """
+
+    def __init__(
+        self,
+        train_set: TrainSet,
+        batch: int,
+        seed: int,
+        epoch: int,
+        start_batch: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """
+        Args:
+            train_set: the images.
+            batch: images of a batch on this process.
+            seed: the run's seed.
+            epoch: from 0.
+            start_batch: the first batch to give; 0 is the epoch's first.
+            rank: this process.
+            world: the number of processes.
+
+        Raises:
+            SettingError: a number that makes no sense.
+        """
+        if batch < 1 or start_batch < 0 or seed < 0 or epoch < 0 or not 0 <= rank < world:
+            raise SettingError(
+                "expected batch >= 1, seed, epoch and start_batch >= 0, 0 <= rank < world; got "
+                f"{batch=} {seed=} {epoch=} {start_batch=} {rank=} {world=}"
+            )
+        self._train_set = train_set
+        self._batch, self._seed, self._epoch = batch, seed, epoch
+        self._start, self._rank, self._world = start_batch, rank, world
+
+    def __len__(self) -> int:
+        """The number of batches still to come (from `start_batch`)."""
+        whole = math.ceil(len(self._train_set) / (self._batch * self._world))
+        return max(0, whole - self._start)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for indices in self._global_batches()[self._start :]:
+            canvas = self._canvas(indices)
+            mine = indices[self._rank :: self._world]
+            yield [SampleKey(int(i), canvas, self._seed, self._epoch) for i in mine]
+
+    def _global_batches(self) -> list[list[int]]:
+        """All batches of the epoch, over all ranks."""
+        rng = np.random.default_rng([self._seed, self._epoch])
+        order = rng.permutation(len(self._train_set))
+        step = self._batch * self._world
+        if self._train_set.rectangular:
+            # Sorted by aspect ratio; images of one ratio stay shuffled among themselves.
+            sizes = self._train_set.dataset.sizes[order]
+            order = order[np.argsort(sizes[:, 0] / sizes[:, 1], kind="stable")]
+        batches = [order[i : i + step].tolist() for i in range(0, len(order), step)]
+        lacking = -len(batches[-1]) % self._world
+        batches[-1] += np.resize(order, lacking).tolist()
+        if self._train_set.rectangular:
+            batches = [batches[i] for i in rng.permutation(len(batches))]
+        return batches
+
+    def _canvas(self, indices: Sequence[int]) -> tuple[int, int]:
+        """Height and width of a batch: square, or the smallest that holds all its images."""
+        size, stride = self._train_set.size, self._train_set.stride
+        if not self._train_set.rectangular:
+            return size, size
+        height, width = np.array([self._train_set.resized(i) for i in indices]).max(axis=0)
+        return math.ceil(height / stride) * stride, math.ceil(width / stride) * stride
+
+
+def collate(items: Sequence[TrainItem]) -> Batch:
+    """Stack items; each target row gets its image's number in front."""
+    rows = [
+        torch.cat([torch.full((len(item.targets), 1), float(i)), item.targets], dim=1)
+        for i, item in enumerate(items)
+    ]
+    return Batch(
+        torch.stack([item.image for item in items]), torch.cat(rows), [item.path for item in items]
+    )
+
+
+def make_loader(
+    train_set: TrainSet,
+    batch: int,
+    seed: int,
+    epoch: int,
+    start_batch: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader[TrainItem]:
+    """A loader of the batches (`Batch`) of one epoch; `len()` is how many are to come.
+
+    Args:
+        train_set: the images.
+        batch: images of a batch on this process.
+        seed: the run's seed.
+        epoch: from 0.
+        start_batch: the first batch to give, to go on in the middle of an epoch.
+        rank: this process.
+        world: the number of processes.
+        workers: processes that prepare batches; 0 prepares them here.
+        pin_memory: for copies to a GPU that run beside its work.
+
+    Raises:
+        SettingError: a number that makes no sense.
+    """
+    sampler = EpochSampler(train_set, batch, seed, epoch, start_batch, rank, world)
+    return DataLoader(
+        train_set,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # else the loader draws from torch's global random state
+    )
+
+
+def _start_worker(_: int) -> None:
+    """The workers are the parallelism; threads inside them would fight over the cores."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
