@@ -36,6 +36,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class YOLOv4Error(Exception):
     """Base of every error raised on purpose by the SDK."""
@@ -66,7 +68,32 @@ class UnsafePickleError(ArtefactError):
 
 
 class StateDictError(ArtefactError):
-    """Weights whose keys or shapes do not fit the model."""
+    """Weights whose keys or shapes do not fit the model.
+
+    Attributes:
+        missing: keys of the model that the weights lack.
+        unexpected: keys of the weights that the model lacks.
+        misshaped: "key: shape in the file, shape in the model".
+    """
+
+    def __init__(
+        self,
+        source: str,
+        missing: Sequence[str],
+        unexpected: Sequence[str],
+        misshaped: Sequence[str],
+    ) -> None:
+        self.missing, self.unexpected, self.misshaped = missing, unexpected, misshaped
+        lines = [f"{source}: the weights do not fit the model"]
+        for kind, keys in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("misshaped", misshaped),
+        ):
+            if keys:
+                more = f", and {len(keys) - 8} more" if len(keys) > 8 else ""
+                lines.append(f"  {len(keys)} {kind}: {', '.join(keys[:8])}{more}")
+        super().__init__("\n".join(lines))
 
 
 class SpecError(ArtefactError):

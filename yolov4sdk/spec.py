@@ -198,9 +198,7 @@ def _typed(data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(data.get("precision", ""), str):
         raise TypeError("precision must be a string")
     provenance = data.get("provenance", {})
-    if not isinstance(provenance, dict) or not all(
-        isinstance(v, str) for v in provenance.values()
-    ):
+    if not isinstance(provenance, dict) or not all(isinstance(v, str) for v in provenance.values()):
         raise TypeError("provenance must map strings to strings")
     return typed
 

@@ -111,13 +111,14 @@ def _labelled(
 
 
 def label_path(image: Path) -> Path:
-    """The label file of an image: the last folder called images becomes labels, else beside it."""
+    """The label file of an image: beside it, or where the last folder "images" is "labels"."""
+    beside = image.with_suffix(".txt")
     parts = list(image.parts)
     for i in range(len(parts) - 2, -1, -1):
-        if parts[i] == "images":
+        if parts[i] == "images" and not beside.is_file():
             parts[i] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
+            return Path(*parts).with_suffix(".txt")
+    return beside
 
 
 def parse_labels(text: str, label: Path, nc: int | None) -> list[list[float]]:

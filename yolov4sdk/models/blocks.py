@@ -85,9 +85,7 @@ class BottleneckCSP2(nn.Module):
         self.cv3 = Conv(2 * c_out, c_out, 1)
         self.bn: nn.Module = batch_norm(2 * c_out)
         self.act: nn.Module = nn.Mish(inplace=True)
-        self.m = nn.Sequential(
-            *(Bottleneck(c_out, c_out, shortcut=False, e=1.0) for _ in range(n))
-        )
+        self.m = nn.Sequential(*(Bottleneck(c_out, c_out, shortcut=False, e=1.0) for _ in range(n)))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""

@@ -89,6 +89,7 @@ def load_definition(
         NamesError: names that do not fit.
     """
     data: Mapping[str, Any]
+    identity: str | Mapping[str, Any]
     if isinstance(architecture, Mapping):
         source, data, identity = "model definition", architecture, dict(architecture)
     elif str(architecture) in BUILT_IN:

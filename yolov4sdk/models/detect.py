@@ -49,7 +49,7 @@ class Detect(nn.Module):
 
     def set_anchors(self, anchors: Tensor) -> None:
         """Take other anchors: float [nl, na, 2] in pixels."""
-        self.anchor_grid.copy_(anchors.view_as(self.anchor_grid))
+        self.anchor_grid.copy_(anchors.reshape_as(self.anchor_grid))
         self.anchors.copy_(anchors / self._stride_column(anchors))
 
     @torch.no_grad()

@@ -80,15 +80,13 @@ def _scale_shift(bn: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _fold_conv(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> nn.Conv2d:
     """The convolution followed by x * scale + shift, as one convolution with bias."""
-    folded = nn.utils.skip_init(
-        nn.Conv2d,
+    folded = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
-        conv.kernel_size,
-        conv.stride,
-        conv.padding,
-        device=conv.weight.device,
-        dtype=conv.weight.dtype,
+        (conv.kernel_size[0], conv.kernel_size[1]),
+        stride=(conv.stride[0], conv.stride[1]),
+        padding=(int(conv.padding[0]), int(conv.padding[1])),
+        device="meta",  # its weights are set below
     )
     weight = conv.weight.detach().double() * scale.double().view(-1, 1, 1, 1)
     folded.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)

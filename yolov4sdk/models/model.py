@@ -207,9 +207,7 @@ def _upsample(
                 channels,
                 stride / factor,
             )
-    raise ModelConfigError(
-        f"{where}: args must be [None, factor, nearest], got {list(layer.args)}"
-    )
+    raise ModelConfigError(f"{where}: args must be [None, factor, nearest], got {list(layer.args)}")
 
 
 def _concat(
