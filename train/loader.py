@@ -164,7 +164,7 @@ class EpochSampler(Sampler[list[SampleKey]]):
     Over `world` processes the order is one: batch b of the epoch is `batch * world` images long
     and rank r takes every world-th of them, so that all ranks together see what one process with
     the larger batch would. The last batch is smaller; it is filled up to a multiple of `world`
-    with images from the epoch's start, so that every rank has the same number of images.
+    with its own images again, so that every rank has the same number of them.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class EpochSampler(Sampler[list[SampleKey]]):
             order = order[np.argsort(sizes[:, 0] / sizes[:, 1], kind="stable")]
         batches = [order[i : i + step].tolist() for i in range(0, len(order), step)]
         lacking = -len(batches[-1]) % self._world
-        batches[-1] += np.resize(order, lacking).tolist()
+        batches[-1] += np.resize(batches[-1], lacking).tolist()
         if self._train_set.rectangular:
             batches = [batches[i] for i in rng.permutation(len(batches))]
         return batches
