@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from yolov4sdk.errors import SettingError
+from yolov4sdk.preprocess import PADDING, letterbox, place
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
-FILL = 114  # the grey of the letterbox, in every channel
 MIN_SIDE = 2.0  # pixels; spec: a box of 2 px or less on a side is dropped
 MIN_AREA_LEFT = 0.2  # spec: at most 20 % of the area left is dropped
 MAX_ASPECT = 20.0  # spec: an aspect ratio of 20 or more is dropped
@@ -163,13 +163,11 @@ def _warped_mosaic(
 
 def place_centred(sample: Sample, canvas: tuple[int, int]) -> Sample:
     """The image in the middle of a grey canvas (height, width), which must not be smaller."""
-    height, width = sample.image.shape[:2]
-    top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
-    image = np.full((*canvas, 3), FILL, np.uint8)
-    image[top : top + height, left : left + width] = sample.image
-    return Sample(
-        image, np.add(sample.boxes, (left, top, left, top)), sample.classes, sample.visible
-    )
+    size = sample.image.shape[0], sample.image.shape[1]
+    plan = place(size, size, canvas)
+    top, left = plan.pad
+    boxes = np.add(sample.boxes, (left, top, left, top))
+    return replace(sample, image=letterbox(sample.image, plan), boxes=boxes)
 
 
 def mosaic(samples: Sequence[Sample], canvas: tuple[int, int], rng: np.random.Generator) -> Sample:
@@ -181,12 +179,12 @@ def mosaic(samples: Sequence[Sample], canvas: tuple[int, int], rng: np.random.Ge
     height, width = 2 * canvas[0], 2 * canvas[1]
     cy = int(rng.integers(canvas[0] // 2, height - canvas[0] // 2 + 1))
     cx = int(rng.integers(canvas[1] // 2, width - canvas[1] // 2 + 1))
-    image = np.full((height, width, 3), FILL, np.uint8)
+    image = np.full((height, width, 3), PADDING, np.uint8)
     parts = []
-    for place, sample in enumerate(samples):
+    for corner, sample in enumerate(samples):
         h, w = sample.image.shape[:2]
-        top = cy - h if place < 2 else cy  # 0 and 1 above the centre, 2 and 3 below it
-        left = cx - w if place % 2 == 0 else cx
+        top = cy - h if corner < 2 else cy  # 0 and 1 above the centre, 2 and 3 below it
+        left = cx - w if corner % 2 == 0 else cx
         y1, y2 = max(top, 0), min(top + h, height)
         x1, x2 = max(left, 0), min(left + w, width)
         image[y1:y2, x1:x2] = sample.image[y1 - top : y2 - top, x1 - left : x2 - left]
@@ -214,7 +212,7 @@ def random_perspective(
     matrix = perspective_matrix(source, canvas, settings, rng)
     if source == canvas and np.array_equal(matrix, np.eye(3)):
         return box_filter(sample, canvas)
-    size, fill = (canvas[1], canvas[0]), (FILL, FILL, FILL)
+    size, fill = (canvas[1], canvas[0]), (PADDING, PADDING, PADDING)
     # Boxes count from the pixels' edges, OpenCV's warps from their centres.
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     pixels = np.linalg.inv(half) @ matrix @ half

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.augment import (
-    FILL,
     Augmentation,
     Sample,
     augment,
@@ -25,6 +24,7 @@ from train.augment import (
     warp_boxes,
 )
 from yolov4sdk.errors import SettingError
+from yolov4sdk.preprocess import PADDING
 
 CANVAS = (96, 128)
 QUIET = Augmentation.none()
@@ -62,7 +62,7 @@ def test_place_centred(seed: int, height: int, width: int) -> None:
     sample = place_centred(scene(height, width, (x1, y1, x1 + 15, y1 + 17)), CANVAS)
     assert sample.image.shape == (*CANVAS, 3)
     assert_on_object(sample, 0)
-    assert (sample.image == FILL).all(axis=2).sum() == 96 * 128 - height * width
+    assert (sample.image == PADDING).all(axis=2).sum() == 96 * 128 - height * width
 
 
 @given(seeds)
