@@ -1,0 +1,214 @@
+"""One image of any kind to pixels: uint8 BGR [H, W, 3], upright.
+
+Every way in ends here, so that colour order, bit depth and EXIF orientation are the same for a
+path, bytes, an array, a PIL image and a tensor. The rules: transparency is dropped, grey becomes
+three equal channels, 16-bit values are divided by 256, EXIF orientation is applied.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from .errors import (
+    EmptyImageError,
+    ImageDecodeError,
+    ImageFormatError,
+    ImageNotFoundError,
+    ImageTooLargeError,
+    NonFiniteImageError,
+    SettingError,
+)
+
+Color = Literal["BGR", "RGB"]
+Pixels = NDArray[np.uint8]
+
+SUFFIXES: Final = frozenset(
+    ".jpg .jpeg .jpe .jp2 .png .webp .bmp .dib .tif .tiff .pbm .pgm .ppm .avif".split()
+)
+URL_BYTES: Final = 50_000_000
+URL_SECONDS: Final = 10
+
+
+def read_image(source: Any, color: Color = "BGR", allow_urls: bool = False) -> Pixels:
+    """Decode or convert one image.
+
+    Args:
+        source: a path; a URL, when allowed; encoded bytes; an array [H, W], [H, W, 1 to 4] of
+            uint8, uint16 or float in 0..1; a PIL image; a torch tensor [3, H, W] or [1, H, W],
+            RGB, uint8 or float in 0..1.
+        color: channel order of arrays.
+        allow_urls: whether a string that starts with http:// or https:// is fetched.
+
+    Returns:
+        uint8 BGR [H, W, 3], C-contiguous.
+
+    Raises:
+        ImageError: its subclasses say what is wrong with the image.
+        SettingError: a URL that is not allowed, or an unknown colour order.
+    """
+    if color not in ("BGR", "RGB"):
+        raise SettingError(f'color must be "BGR" or "RGB", got {color!r}')
+    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
+        if not allow_urls:
+            raise SettingError(
+                f"{source} is a URL and fetching is off; pass allow_urls=True to Detector"
+            )
+        return decode(_fetch(source), source)
+    if isinstance(source, str | Path):
+        return decode(_read(Path(source)), str(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode(bytes(source), "the bytes")
+    if isinstance(source, np.ndarray):
+        return from_array(source, color)
+    # Looked up, not imported: who passes one of these has imported its library.
+    if (pil := sys.modules.get("PIL.Image")) and isinstance(source, pil.Image):
+        return _from_pil(source)
+    if (torch := sys.modules.get("torch")) and isinstance(source, torch.Tensor):
+        return _from_tensor(source)
+    raise ImageFormatError(
+        f"cannot read an image from {type(source).__name__}; expected a path, bytes, a NumPy "
+        "array, a PIL image or a torch tensor"
+    )
+
+
+def decode(data: bytes, name: str = "the bytes") -> Pixels:
+    """Decode a file's bytes to uint8 BGR [H, W, 3], upright.
+
+    Raises:
+        ImageDecodeError: no image, or a broken one.
+        ImageTooLargeError: more pixels than OpenCV's limit (OPENCV_IO_MAX_IMAGE_PIXELS).
+    """
+    if not data:
+        raise ImageDecodeError(f"{name}: empty, no image in it")
+    # simplejpeg gives the same pixels in less than half the time, but knows neither EXIF
+    # orientation nor CMYK: these go the common way.
+    if data[:3] == b"\xff\xd8\xff" and b"Exif\0\0" not in data[:65536]:
+        try:
+            pixels: Pixels = simplejpeg.decode_jpeg(data, "BGR")
+            return pixels
+        except ValueError:
+            pass
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        if "pixels" in str(error).lower():
+            raise ImageTooLargeError(f"{name}: more pixels than OpenCV's limit") from error
+        raise ImageDecodeError(f"{name}: not decodable ({error.err or error})") from error
+    if image is None:
+        raise ImageDecodeError(
+            f"{name}: not an image, or a broken one; JPEG, PNG, WebP, BMP, TIFF, AVIF and PNM "
+            "are read"
+        )
+    return _contiguous(image)
+
+
+def from_array(array: NDArray[Any], color: Color = "BGR") -> Pixels:
+    """An array of one image to uint8 BGR [H, W, 3].
+
+    Args:
+        array: [H, W] or [H, W, C]; C = 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha;
+            uint8, uint16, bool, or float in 0..1.
+        color: channel order for C = 3 and 4.
+    """
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
+        raise ImageFormatError(
+            f"expected an image array [H, W] or [H, W, C] with 1 to 4 channels, got the shape "
+            f"{array.shape}; a list of images is given as a Python list"
+        )
+    if 0 in array.shape[:2]:
+        raise EmptyImageError(f"the image has the shape {array.shape}: no pixels")
+    array = _to_uint8(array)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    channels = array.shape[2]
+    if channels <= 2:
+        return np.repeat(array[:, :, :1], 3, axis=2)
+    array = array[:, :, :3] if color == "BGR" else array[:, :, 2::-1]
+    return _contiguous(array)
+
+
+def _to_uint8(array: NDArray[Any]) -> Pixels:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return (array >> 8).astype(np.uint8)
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise NonFiniteImageError("the image has NaN or infinite pixels; mend its source")
+        low, high = float(array.min()), float(array.max())
+        if low < 0 or high > 1:
+            raise ImageFormatError(
+                f"float images are expected in 0..1, this one reaches from {low:.3g} to "
+                f"{high:.3g}; divide by 255 or pass uint8"
+            )
+        return np.rint(array * 255).astype(np.uint8)
+    raise ImageFormatError(
+        f"expected pixels of uint8, uint16, bool or float in 0..1, got {array.dtype}"
+    )
+
+
+def _from_pil(image: Any) -> Pixels:
+    from PIL import ImageOps
+
+    if 0 in image.size:
+        raise EmptyImageError(f"the PIL image is {image.size[0]} x {image.size[1]} pixels")
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16-bit grey, also where Pillow widens it to 32
+            return from_array(np.asarray(image).astype(np.uint16))
+        if image.mode == "F":
+            return from_array(np.asarray(image))
+        return from_array(np.asarray(image.convert("RGB")), "RGB")
+    except (OSError, SyntaxError, ValueError) as error:  # a lazily loaded file may be broken
+        raise ImageDecodeError(f"the PIL image cannot be read: {error}") from error
+
+
+def _from_tensor(tensor: Any) -> Pixels:
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        raise ImageFormatError(
+            f"expected an image tensor [3, H, W] (RGB) or [1, H, W], got {tuple(tensor.shape)}; "
+            "a batch is given as a list of tensors"
+        )
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point():
+        tensor = tensor.float()
+    return from_array(tensor.permute(1, 2, 0).numpy(), "RGB")
+
+
+def _contiguous(array: NDArray[Any]) -> Pixels:
+    return np.ascontiguousarray(array, np.uint8)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageNotFoundError(f"no image at {path}") from error
+    except OSError as error:
+        raise ImageDecodeError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _fetch(url: str) -> bytes:
+    from urllib.error import URLError
+    from urllib.request import Request, urlopen
+
+    host = urlsplit(url).hostname
+    try:
+        request = Request(url, headers={"User-Agent": "yolov4sdk"})
+        with urlopen(request, timeout=URL_SECONDS) as response:
+            data: bytes = response.read(URL_BYTES + 1)
+    except (URLError, OSError, ValueError) as error:
+        raise ImageNotFoundError(f"no image from {host}: {error}") from error
+    if len(data) > URL_BYTES:
+        raise ImageTooLargeError(f"the image from {host} is larger than {URL_BYTES:,} bytes")
+    return data

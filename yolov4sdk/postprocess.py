@@ -1,0 +1,165 @@
+"""Non-maximum suppression: the one definition of it, for every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SettingError
+
+BLOCK: Final = 256
+"""Candidates compared with one another at a time: bounds memory at BLOCK^2 floats."""
+
+Boxes = NDArray[np.float32]
+Kept = tuple[Boxes, NDArray[np.float32], NDArray[np.int64]]
+
+
+def nms(
+    boxes: Boxes,
+    scores: NDArray[np.float32],
+    *,
+    conf: float = 0.25,
+    iou: float = 0.45,
+    max_det: int = 300,
+    classes: Sequence[int] | None = None,
+    agnostic: bool = False,
+    multi_label: bool = False,
+) -> Kept:
+    """Keep the best boxes of one image.
+
+    Greedy: the best box stays and removes every lesser one of its class that overlaps it by more
+    than `iou`. The answer depends on this image alone, and on no clock.
+
+    Args:
+        boxes: float32 [N, 4], xyxy.
+        scores: float32 [N, C], objectness x class probability, in 0..1.
+        conf: candidates score more than this.
+        iou: intersection over union above which the lesser box goes.
+        max_det: at most this many are kept.
+        classes: class ids to keep; a box's best class is found before this filter.
+        agnostic: boxes of different classes remove one another too.
+        multi_label: a box is a candidate for every class above `conf`, not for its best alone.
+
+    Returns:
+        Boxes [M, 4], scores [M], class ids [M], best first; equal scores in the order of the rows.
+
+    Raises:
+        SettingError: a threshold outside 0..1, or max_det below 1.
+    """
+    check_thresholds(conf, iou, max_det)
+    rows, ids = _candidates(scores, conf, multi_label)
+    return suppress(
+        boxes[rows], scores[rows, ids], ids,
+        iou=iou, max_det=max_det, classes=classes, agnostic=agnostic,
+    )  # fmt: skip
+
+
+def suppress(
+    boxes: Boxes,
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int64],
+    *,
+    conf: float = 0.0,
+    iou: float = 0.45,
+    max_det: int = 300,
+    classes: Sequence[int] | None = None,
+    agnostic: bool = False,
+) -> Kept:
+    """`nms` on candidates that have one class each, as reduced graphs give them.
+
+    Args:
+        boxes: float32 [K, 4], xyxy.
+        scores: float32 [K]; rows that are not above `conf` are left out.
+        class_ids: int64 [K].
+    """
+    check_thresholds(conf, iou, max_det)
+    chosen = (scores > conf) & np.isfinite(boxes).all(axis=1)
+    if classes is not None:
+        chosen &= np.isin(class_ids, list(classes))
+    if not chosen.all():
+        boxes, scores, class_ids = boxes[chosen], scores[chosen], class_ids[chosen]
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores, class_ids = boxes[order], scores[order], class_ids[order].astype(np.int64)
+    keep = _greedy(boxes, None if agnostic else class_ids, iou, max_det)
+    return boxes[keep], scores[keep], class_ids[keep]
+
+
+def check_thresholds(conf: float, iou: float, max_det: int) -> None:
+    """Raise SettingError unless 0 <= conf <= 1, 0 <= iou <= 1 and max_det >= 1."""
+    for name, value in (("conf", conf), ("iou", iou)):
+        if not 0 <= value <= 1:
+            raise SettingError(f"{name} must be between 0 and 1, got {value!r}")
+    if max_det < 1:
+        raise SettingError(f"max_det must be at least 1, got {max_det!r}")
+
+
+def _candidates(
+    scores: NDArray[np.float32], conf: float, multi_label: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and class ids above `conf`, in the order of the rows."""
+    above = scores > conf
+    if multi_label:
+        rows, ids = np.divmod(np.flatnonzero(above), scores.shape[1])
+        return rows, ids
+    # Few rows have any class above the threshold: only these are searched for their best.
+    rows = np.flatnonzero(above.any(axis=1))
+    return rows, scores[rows].argmax(axis=1)
+
+
+def _greedy(
+    boxes: Boxes, class_ids: NDArray[np.int64] | None, iou: float, max_det: int
+) -> NDArray[np.int64]:
+    """Indices that stay, of boxes sorted best first.
+
+    In blocks: a block first loses what the boxes kept so far suppress, then its own lesser
+    ones. The work ends as soon as max_det are kept.
+    """
+    kept = np.empty(0, np.int64)
+    for start in range(0, len(boxes), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(boxes)))
+        if len(kept):
+            block = block[~_overlaps(boxes, class_ids, kept, block, iou).any(axis=0)]
+        clash = np.triu(_overlaps(boxes, class_ids, block, block, iou), k=1)
+        alive = np.ones(len(block), bool)
+        for row in np.flatnonzero(clash.any(axis=1)):
+            if alive[row]:
+                alive &= ~clash[row]
+        kept = np.concatenate((kept, block[alive]))
+        if len(kept) >= max_det:
+            break
+    return kept[:max_det]
+
+
+def _overlaps(
+    boxes: Boxes,
+    class_ids: NDArray[np.int64] | None,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    iou: float,
+) -> NDArray[np.bool_]:
+    """[len(first), len(second)]: whether the pair overlaps by more than `iou` in one class.
+
+    Classes are compared, not told apart by shifted coordinates: a shift costs float32 digits.
+    """
+    clash: NDArray[np.bool_] = box_iou(boxes[first], boxes[second]) > iou
+    if class_ids is not None:
+        clash &= class_ids[first, None] == class_ids[None, second]
+    return clash
+
+
+def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float32]:
+    """Intersection over union of all pairs, float32 [N, M], of xyxy boxes [N, 4] and [M, 4].
+
+    Boxes without area overlap nothing.
+    """
+    x1, y1, x2, y2 = (first[:, i, None] for i in range(4))
+    u1, v1, u2, v2 = (second[None, :, i] for i in range(4))
+    width = np.minimum(x2, u2) - np.maximum(x1, u1)
+    height = np.minimum(y2, v2) - np.maximum(y1, v1)
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - intersection
+    result: NDArray[np.float32] = intersection / np.maximum(union, np.float32(1e-9))
+    return result
