@@ -46,7 +46,7 @@ class CocoMetrics:
         ap, ap50, ap75: average precision at IoU 0.50 to 0.95, 0.50 and 0.75, mean over classes.
         ap_small, ap_medium, ap_large: `ap` of boxes under 32 x 32, up to 96 x 96, and above.
         ar100: average recall at IoU 0.50 to 0.95 with 100 detections an image and class.
-        class_ap, class_ap50: float64 [C], of each class.
+        class_ap, class_ap50, class_ap75: float64 [C], of each class.
         precision: float64 [C, 101], precision at IoU 0.50 for recall 0.00, 0.01, ... 1.00.
     """
 
@@ -59,6 +59,7 @@ class CocoMetrics:
     ar100: float
     class_ap: Floats
     class_ap50: Floats
+    class_ap75: Floats
     precision: Floats
 
 
@@ -108,6 +109,7 @@ def coco_metrics(dataset: DetectionDataset, predictions: Sequence[Prediction]) -
     precision = np.asarray(evaluation.eval["precision"])[..., -1]
     recall = np.asarray(evaluation.eval["recall"])[..., -1]
     precision = np.where(precision < 0, np.nan, precision)
+    classes = range(dataset.nc)
     return CocoMetrics(
         ap=_mean(precision[..., 0]),
         ap50=_mean(precision[0, ..., 0]),
@@ -116,8 +118,9 @@ def coco_metrics(dataset: DetectionDataset, predictions: Sequence[Prediction]) -
         ap_medium=_mean(precision[..., 2]),
         ap_large=_mean(precision[..., 3]),
         ar100=_mean(np.where(recall < 0, np.nan, recall)[..., 0]),
-        class_ap=np.array([_mean(precision[:, :, c, 0]) for c in range(dataset.nc)]),
-        class_ap50=np.array([_mean(precision[0, :, c, 0]) for c in range(dataset.nc)]),
+        class_ap=np.array([_mean(precision[:, :, c, 0]) for c in classes]),
+        class_ap50=np.array([_mean(precision[0, :, c, 0]) for c in classes]),
+        class_ap75=np.array([_mean(precision[5, :, c, 0]) for c in classes]),
         precision=precision[0, :, :, 0].T,
     )
 
@@ -231,8 +234,8 @@ def confusion_matrix(dataset: DetectionDataset, predictions: Sequence[Prediction
                 free[g] = unused[m] = False
                 matrix[labels[g], ids[m]] += 1
         unused &= ~(_covered(xyxy, ignored) > CURVE_IOU)
-        np.add.at(matrix, (labels[free], nc), 1)
-        np.add.at(matrix, (nc, ids[unused]), 1)
+        matrix[:nc, nc] += np.bincount(labels[free], minlength=nc)
+        matrix[nc, :nc] += np.bincount(ids[unused], minlength=nc)
     return matrix
 
 
