@@ -12,9 +12,9 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from yolov4sdk.datasets import read_image
 from yolov4sdk.errors import SettingError
 from yolov4sdk.files import atomic_write
+from yolov4sdk.images import read_image
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 CacheKind = Literal["ram", "disk"]

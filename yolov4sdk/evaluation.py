@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yolov4sdk.datasets import DetectionDataset, read_image
+from yolov4sdk.backends.base import Backend, Outputs
+from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.errors import SettingError
+from yolov4sdk.images import read_image
 from yolov4sdk.metrics import (
     CocoMetrics,
     Curves,
@@ -34,7 +36,6 @@ from yolov4sdk.preprocess import Letterbox, letterbox, letterbox_plan, place, to
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from yolov4sdk.backends.base import Backend
     from yolov4sdk.spec import ModelSpec
 
 Infer: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[Any], NDArray[Any]]]
@@ -78,7 +79,7 @@ class EvaluationResult:
         return self.coco.ap50
 
     def per_class(self) -> list[dict[str, Any]]:
-        """One row a class: name, labels, ap, ap50, ap75, and precision, recall and f1 at the best F1."""
+        """One row a class: name, labels, ap, ap50, ap75; precision, recall, f1 at the best F1."""
         best = self.curves.best
         columns = {
             "ap": self.coco.class_ap,
@@ -295,7 +296,7 @@ class _Runner:
         images = to_input(pixels, self._form, bgr=True)
         if self._batch is not None and len(images) < self._batch:
             images = np.resize(images, (self._batch, *images.shape[1:]))  # repeats; cut off below
-        boxes, scores, class_ids = _unpacked(self._infer(images))
+        boxes, scores, class_ids = Outputs(*self._infer(images))
         middle = time.perf_counter()
         result = []
         options: dict[str, Any] = {"conf": self._conf, "iou": self._iou, "max_det": self._max_det}
@@ -308,13 +309,6 @@ class _Runner:
         seconds["infer"] += middle - begin
         seconds["nms"] += time.perf_counter() - middle
         return result
-
-
-def _unpacked(outputs: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
-    """Boxes, scores and (reduced graphs) class ids of a backend's or a function's answer."""
-    if isinstance(outputs, tuple) and len(outputs) == 2:
-        return np.asarray(outputs[0]), np.asarray(outputs[1]), None
-    return outputs.boxes, outputs.scores, outputs.class_ids
 
 
 def print_result(result: EvaluationResult, console: Console | None = None) -> None:

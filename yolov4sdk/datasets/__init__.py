@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yolov4sdk.datasets.dataset import DatasetReport, DetectionDataset, check_splits
-from yolov4sdk.datasets.images import image_size, read_image
+from yolov4sdk.datasets.headers import image_size
 from yolov4sdk.datasets.load import load_dataset
 
 __all__ = [
@@ -12,5 +12,4 @@ __all__ = [
     "check_splits",
     "image_size",
     "load_dataset",
-    "read_image",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from yolov4sdk.datasets.dataset import Boxes, DatasetReport, DetectionDataset, tally
-from yolov4sdk.datasets.images import image_size
+from yolov4sdk.datasets.headers import image_size
 from yolov4sdk.errors import DatasetError, ImageDecodeError, ImageNotFoundError
 
 MIN_SIDE = 2.0  # pixels; a smaller box is a slip of the mouse, and no stride-8 cell can learn it

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from yolov4sdk.datasets.images import IMAGE_SUFFIXES
 from yolov4sdk.errors import DatasetError
+from yolov4sdk.images import SUFFIXES
 
 
 def resolve_inside(text: str, folder: Path, root: Path, source: Path) -> Path:
@@ -36,7 +36,7 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
 
 

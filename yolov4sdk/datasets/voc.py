@@ -8,9 +8,9 @@ from xml.parsers import expat
 
 from yolov4sdk.datasets.cleaning import RawImage, assemble
 from yolov4sdk.datasets.dataset import DatasetReport, DetectionDataset
-from yolov4sdk.datasets.images import IMAGE_SUFFIXES
 from yolov4sdk.datasets.paths import read_text
 from yolov4sdk.errors import DatasetError
+from yolov4sdk.images import SUFFIXES
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _MAX_XML = 16 << 20  # bytes
@@ -42,7 +42,7 @@ def read_voc(folder: Path, split: str) -> DetectionDataset:
     by_stem = {
         path.stem: path
         for path in sorted((folder / "JPEGImages").iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in SUFFIXES
     }
     raw = []
     for stem in stems:

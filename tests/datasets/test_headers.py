@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yolov4sdk.datasets import image_size, read_image
+from yolov4sdk.datasets import image_size
 from yolov4sdk.errors import ImageDecodeError, ImageNotFoundError
+from yolov4sdk.images import read_image
 
 
 def exif(orientation: int, order: str) -> bytes:
@@ -67,8 +68,8 @@ def test_no_image(tmp_path: Path) -> None:
     with pytest.raises(ImageNotFoundError):
         image_size(tmp_path / "none.jpg")
     (tmp_path / "text.jpg").write_text("hello")
-    with pytest.raises(ImageDecodeError, match="5 bytes"):
+    with pytest.raises(ImageDecodeError, match="not an image"):
         image_size(tmp_path / "text.jpg")
     (tmp_path / "empty.jpg").write_bytes(b"")
-    with pytest.raises(ImageDecodeError, match="0 bytes"):
-        read_image(tmp_path / "empty.jpg")
+    with pytest.raises(ImageDecodeError, match="empty"):
+        image_size(tmp_path / "empty.jpg")

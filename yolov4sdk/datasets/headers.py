@@ -1,4 +1,4 @@
-"""Image files of a data set: their size from the header alone, and their pixels."""
+"""The size of an image file from its header alone."""
 
 from __future__ import annotations
 
@@ -6,37 +6,16 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from yolov4sdk.errors import ImageDecodeError, ImageNotFoundError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+from yolov4sdk.images import read_image
 
 _HEAD = 65536  # bytes; an EXIF block ends before 64 KiB, so one read nearly always does
 _SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the JPEG SOFn markers
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap height and width
 
 
-def read_image(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The image as uint8 BGR [H, W, 3], turned as its EXIF orientation says.
-
-    Raises:
-        ImageNotFoundError: no such file.
-        ImageDecodeError: the file is no image, or a broken one.
-    """
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except FileNotFoundError:
-        raise ImageNotFoundError(f"no image at {path}") from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise ImageDecodeError(f"{path} ({data.size} bytes) is not an image that OpenCV can decode")
-    return np.asarray(image, dtype=np.uint8)
-
-
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels as `read_image` gives them, from the header where possible.
+    """Height and width in pixels as `images.read_image` gives them, from the header where possible.
 
     JPEG and PNG are not decoded; that a file was cut off is noticed by its missing end.
 
