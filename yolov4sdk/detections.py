@@ -78,11 +78,11 @@ class Detections:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Detections):
             return NotImplemented
-        tracks = (self.track_ids, other.track_ids)
-        same_tracks = np.array_equal(*tracks) if None not in map(type, tracks) else True
-        if (tracks[0] is None) != (tracks[1] is None):
-            same_tracks = False
-        return bool(
+        if self.track_ids is None or other.track_ids is None:
+            same_tracks = self.track_ids is other.track_ids
+        else:
+            same_tracks = np.array_equal(self.track_ids, other.track_ids)
+        return (
             same_tracks
             and (self.names, self.image_size) == (other.names, other.image_size)
             and np.array_equal(self.xyxy, other.xyxy)

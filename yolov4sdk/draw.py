@@ -79,15 +79,13 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> Path:
     """
     path = Path(path)
     try:
-        good, data = cv2.imencode(path.suffix or ".jpg", image)
-    except cv2.error as error:
-        good, reason = False, error
-    else:
-        reason = None
+        good, data = cv2.imencode(path.suffix, image)
+    except cv2.error:
+        good = False
     if not good:
         raise SettingError(
-            f"cannot write {path.name}: no image format for {path.suffix!r}; use .jpg, .png or .webp"
-        ) from reason
+            f"cannot write {path.name}: {path.suffix!r} is not written; use .jpg, .png or .webp"
+        )
     with atomic_write(path) as temporary:
         temporary.write_bytes(data.tobytes())
     return path

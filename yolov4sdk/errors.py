@@ -155,16 +155,18 @@ class SettingError(YOLOv4Error, ValueError):
 class MissingExtraError(YOLOv4Error, ImportError):
     """An optional package is not installed; the message names the pip command."""
 
-    def __init__(self, what: str, extra: str, package: str | None = None) -> None:
+    def __init__(self, what: str, extra: str, package: str | None = None, hint: str = "") -> None:
         """
         Args:
             what: what was asked for, as the start of a sentence ("The ONNX Runtime backend").
             extra: the extra of yolov4sdk that brings it.
             package: the package that failed to import, when it helps to know.
+            hint: an alternative, put behind the command in brackets.
         """
         self.extra = extra
+        more = f" ({hint})" if hint else ""
         missing = f" ({package} is not installed)" if package else ""
-        super().__init__(f'{what} needs an extra{missing}: pip install "yolov4sdk[{extra}]"')
+        super().__init__(f'{what} needs an extra{missing}: pip install "yolov4sdk[{extra}]"{more}')
 
 
 class BackendError(YOLOv4Error, RuntimeError):

@@ -30,9 +30,10 @@ from .errors import (
 Color = Literal["BGR", "RGB"]
 Pixels = NDArray[np.uint8]
 
-SUFFIXES: Final = frozenset(
-    ".jpg .jpeg .jpe .jp2 .png .webp .bmp .dib .tif .tiff .pbm .pgm .ppm .avif".split()
-)
+SUFFIXES: Final = {
+    ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".bmp", ".dib",
+    ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif",
+}  # fmt: skip
 URL_BYTES: Final = 50_000_000
 URL_SECONDS: Final = 10
 
@@ -137,9 +138,9 @@ def from_array(array: NDArray[Any], color: Color = "BGR") -> Pixels:
 
 def _to_uint8(array: NDArray[Any]) -> Pixels:
     if array.dtype == np.uint8:
-        return array
+        return np.asarray(array, np.uint8)
     if array.dtype == np.uint16:
-        return (array >> 8).astype(np.uint8)
+        return _contiguous(np.right_shift(array, 8))
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
     if np.issubdtype(array.dtype, np.floating):
@@ -151,7 +152,7 @@ def _to_uint8(array: NDArray[Any]) -> Pixels:
                 f"float images are expected in 0..1, this one reaches from {low:.3g} to "
                 f"{high:.3g}; divide by 255 or pass uint8"
             )
-        return np.rint(array * 255).astype(np.uint8)
+        return _contiguous(np.rint(array * 255))
     raise ImageFormatError(
         f"expected pixels of uint8, uint16, bool or float in 0..1, got {array.dtype}"
     )

@@ -53,7 +53,7 @@ class Letterbox:
         scale_y, scale_x = self.resized[0] / self.source[0], self.resized[1] / self.source[1]
         top, left = self.pad
         boxes = xyxy.astype(np.float64) * (scale_x, scale_y, scale_x, scale_y)
-        return (boxes + (left, top, left, top)).astype(np.float32)
+        return np.add(boxes, (left, top, left, top)).astype(np.float32)
 
 
 def letterbox_plan(

@@ -1,0 +1,84 @@
+"""Runtimes: one file each, chosen by the artefact's suffix."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ForeignFileError, SettingError
+from ..safetensors_header import check_file
+from .base import Backend, Outputs
+
+TABLE: Final = {
+    "torch": "torch_backend:TorchBackend",
+    "onnxruntime": "onnxruntime_backend:OnnxRuntimeBackend",
+    "openvino": "openvino_backend:OpenVinoBackend",
+}
+"""Backend name to "module:Class" in this package."""
+
+BY_SUFFIX: Final = {
+    ".safetensors": ("torch",),
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+}
+"""Backends that read a suffix; the first is the default."""
+
+
+def load_backend(
+    model: Any,
+    backend: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+) -> Backend:
+    """Load an artefact into the runtime that its suffix names.
+
+    Args:
+        model: path of a .safetensors, .onnx or .xml file, or a `yolov4sdk.models.Model`.
+        backend: "torch", "onnxruntime" or "openvino", where a suffix has several.
+        device: "auto", "cpu", "cuda", "cuda:1"; OpenVINO's own names ("gpu") too.
+        precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
+            None is the artefact's own.
+        threads: processor threads; None is what the container allows.
+
+    Raises:
+        ArtefactError: the file is missing, empty, truncated, foreign or without a spec.
+        SettingError: a backend that does not exist or does not read this kind of file.
+        MissingExtraError: the runtime is not installed.
+        BackendError: the runtime refused the model or the device.
+    """
+    if backend is not None and backend not in TABLE:
+        raise SettingError(f"no backend {backend!r}; there are {', '.join(TABLE)}")
+    if isinstance(model, str | Path):
+        path = check_file(model)
+        fitting = BY_SUFFIX.get(path.suffix.lower())
+        if fitting is None:
+            raise ForeignFileError(_unknown_suffix(path))
+        if backend is not None and backend not in fitting:
+            raise SettingError(
+                f"the backend {backend} does not read {path.suffix} files ({path.name}); "
+                f"{', '.join(fitting)} does, or export the model for it: `yolov4sdk export`"
+            )
+        chosen = backend or fitting[0]
+        model = path
+    else:
+        chosen = backend or "torch"
+        if chosen != "torch":
+            raise SettingError(f"a model in memory runs on torch, not on {chosen}; export it first")
+    module, name = TABLE[chosen].split(":")
+    kind = getattr(import_module(f".{module}", __name__), name)
+    loaded: Backend = kind(model, device=device, precision=precision, threads=threads)
+    return loaded
+
+
+def _unknown_suffix(path: Path) -> str:
+    if path.suffix in {".pt", ".pth", ".weights"}:
+        return (
+            f"{path.name} is a training checkpoint of another program; convert it once with "
+            f"`yolov4sdk import {path.name} -o {path.stem}.safetensors`"
+        )
+    return f"{path.name}: no backend reads {path.suffix!r}; there are {', '.join(BY_SUFFIX)}"
+
+
+__all__ = ["BY_SUFFIX", "TABLE", "Backend", "Outputs", "load_backend"]

@@ -1,0 +1,125 @@
+"""What a backend is: it runs a batch through a graph that ends in boxes and scores."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputSizeError, SettingError, TensorError
+from ..spec import ModelSpec
+
+
+class Outputs(NamedTuple):
+    """What a graph gives for a batch.
+
+    Attributes:
+        boxes: float32 [B, N, 4], xyxy in input pixels.
+        scores: float32 [B, N, C], objectness x class; of a reduced graph [B, K].
+        class_ids: None; of a reduced graph int64 [B, K].
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64] | None = None
+
+
+class Backend(Protocol):
+    """A loaded model. Several threads may call `infer` at the same time.
+
+    Attributes:
+        spec: of the artefact.
+        name: of the runtime, "onnxruntime".
+        device: what is really used, "cpu" or "cuda:0".
+        precision: of the arithmetic that is really used.
+    """
+
+    spec: ModelSpec
+    name: str
+    device: str
+    precision: str
+
+    def infer(self, batch: NDArray[Any]) -> Outputs:
+        """Run one batch.
+
+        Args:
+            batch: as `spec.input_form` says: float32 RGB [B, 3, H, W] in 0..1, or uint8 RGB
+                [B, H, W, 3].
+
+        Raises:
+            TensorError: wrong dtype, shape or batch size; says what came and what is expected.
+            InputSizeError: a height or width that the graph does not take.
+            BackendError: the runtime failed, or is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give memory and threads back; `infer` afterwards is an error."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class ContextManager:
+    """`with load_backend(...) as backend:` closes it at the end."""
+
+    def close(self) -> None:
+        """Replaced by each backend."""
+        raise AssertionError("a backend defines close")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_batch(batch: NDArray[Any], spec: ModelSpec) -> None:
+    """Raise TensorError or InputSizeError unless `batch` is what the graph takes."""
+    planar = spec.input_form == "float_nchw"
+    form = "float32 RGB [B, 3, H, W]" if planar else "uint8 RGB [B, H, W, 3]"
+    channel_axis, sides = (1, slice(2, 4)) if planar else (3, slice(1, 3))
+    good = (
+        isinstance(batch, np.ndarray)
+        and batch.dtype == (np.float32 if planar else np.uint8)
+        and batch.ndim == 4
+        and batch.shape[channel_axis] == 3
+        and batch.shape[0] > 0
+    )
+    if not good:
+        came = f"{getattr(batch, 'dtype', type(batch).__name__)} {getattr(batch, 'shape', '')}"
+        raise TensorError(f"expected a batch of {form}, got {came}")
+    if spec.batch is not None and batch.shape[0] != spec.batch:
+        raise TensorError(
+            f"this graph takes batches of exactly {spec.batch}, got {batch.shape[0]}; "
+            "export with `--batch dynamic` for any"
+        )
+    size = (int(batch.shape[sides][0]), int(batch.shape[sides][1]))
+    if not spec.dynamic_size and size != spec.input_size:
+        raise InputSizeError(
+            f"this graph takes {spec.input_size} (height, width) alone, got {size}; export with "
+            "`--dynamic` for any"
+        )
+    spec.check_size(size)
+
+
+def check_precision(precision: str | None, allowed: tuple[str, ...], runtime: str) -> None:
+    """Raise SettingError unless the precision is None or one that the runtime offers."""
+    if precision is not None and precision not in allowed:
+        raise SettingError(
+            f"{runtime} offers the precisions {', '.join(allowed)}, got {precision!r}"
+        )

@@ -1,0 +1,128 @@
+"""OpenVINO on Intel and AMD processors: float32 or bfloat16, from .xml or .onnx files."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cpu import available_cpus
+from ..errors import BackendError, DeviceError, MissingExtraError, SpecError
+from ..onnx_header import read_onnx_spec
+from ..spec import METADATA_KEY, ModelSpec
+from .base import ContextManager, Outputs, check_batch, check_precision
+
+try:
+    import openvino
+except ImportError as error:
+    raise MissingExtraError("The OpenVINO backend", "openvino", "openvino") from error
+
+PRECISIONS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+CAPABILITIES: Final = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
+
+
+class OpenVinoBackend(ContextManager):
+    """See `Backend`.
+
+    The precision is set explicitly (float32 unless asked otherwise): OpenVINO's own default is
+    bfloat16 on some processors, which would change answers silently.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self,
+        model: Path,
+        device: str = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        check_precision(precision, tuple(PRECISIONS), "OpenVINO")
+        core = openvino.Core()
+        self._target = _target(core, device)
+        self.device = self._target.lower()
+        self.precision = precision or "fp32"
+        _check_capability(core, self._target, self.precision)
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if self._target == "CPU":
+            config["INFERENCE_NUM_THREADS"] = threads or available_cpus()
+        if model.suffix == ".onnx":
+            self.spec = read_onnx_spec(model)
+        try:
+            graph = core.read_model(model)
+            if model.suffix != ".onnx":
+                self.spec = spec_of_graph(graph, model)
+            self._outputs = [output.get_any_name() for output in graph.outputs]
+            self._compiled: Any = core.compile_model(graph, self._target, config)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
+        # A request holds buffers and serves one call at a time: each call takes a free one.
+        self._free: list[Any] = []
+        self._lock = threading.Lock()
+
+    def infer(self, batch: NDArray[Any]) -> Outputs:
+        """See `Backend.infer`."""
+        check_batch(batch, self.spec)
+        with self._lock:
+            if self._compiled is None:
+                raise BackendError("this backend is closed; load the model again")
+            request = self._free.pop() if self._free else self._compiled.create_infer_request()
+        try:
+            request.infer({"images": np.ascontiguousarray(batch)}, share_inputs=True)
+            values = {
+                name: request.get_output_tensor(i).data.copy()
+                for i, name in enumerate(self._outputs)
+            }
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
+        finally:
+            with self._lock:
+                self._free.append(request)
+        return Outputs(**values)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        with self._lock:
+            self._free.clear()
+            self._compiled = None
+
+
+def spec_of_graph(graph: Any, path: Path) -> ModelSpec:
+    """The ModelSpec in an OpenVINO model; SpecError where there is none."""
+    keys = METADATA_KEY.split(".")
+    if not graph.has_rt_info(keys):
+        raise SpecError(
+            f"{path} holds no ModelSpec, so its outputs and classes are unknown; export the model "
+            "with `yolov4sdk export --engine openvino`"
+        )
+    return ModelSpec.from_json(str(graph.get_rt_info(keys).astype(str)))
+
+
+def _target(core: Any, device: str) -> str:
+    if device in ("auto", "cpu"):
+        return "CPU"  # an integrated GPU is used only when it is asked for
+    target = device.upper()
+    if target not in core.available_devices:
+        available = ", ".join(name.lower() for name in core.available_devices)
+        raise DeviceError(f"OpenVINO has no device {device!r} here; there are {available}")
+    return target
+
+
+def _check_capability(core: Any, target: str, precision: str) -> None:
+    offered = core.get_property(target, "OPTIMIZATION_CAPABILITIES")
+    if CAPABILITIES[precision] not in offered:
+        raise DeviceError(
+            f"this {target} has no {precision} arithmetic (it offers {', '.join(offered)}); "
+            'use precision="fp32"'
+        )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,56 @@
+"""The `yolov4sdk` command.
+
+Exit codes: 0 done; 1 done, but some inputs failed, or a check did not hold; 2 an error in words;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from .. import __version__
+from ..errors import YOLOv4Error
+from .detect import detect
+from .import_model import import_model
+from .info import info
+from .models import models
+
+app = typer.Typer(
+    name="yolov4sdk",
+    help="Scaled-YOLOv4 detectors from training to production.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("detect")(detect)
+app.command("import")(import_model)
+app.command("models")(models)
+app.command("info")(info)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Scaled-YOLOv4 detectors from training to production."""
+
+
+def main() -> None:
+    """Run the command; our errors become one message on stderr and exit code 2."""
+    try:
+        app()
+    except YOLOv4Error as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)

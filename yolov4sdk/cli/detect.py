@@ -1,0 +1,164 @@
+"""`yolov4sdk detect`: objects in image files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ..detections import Detections
+from ..detector import Detector
+from ..draw import draw, write_image
+from ..errors import ImageError, SettingError
+from ..files import atomic_write
+from ..images import read_image
+from ..sources import expand
+
+FORMATS: Final = ("image", "json", "yolo", "csv")
+
+
+def detect(
+    sources: Annotated[list[str], typer.Argument(help="Images, folders or globs.")],
+    model: Annotated[
+        Path | None, typer.Option("-m", "--model", help="Default: the embedded model.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
+        "out"
+    ),
+    formats: Annotated[
+        str, typer.Option("--format", help="What to write, of: image,json,yolo,csv.")
+    ] = "image",
+    backend: Annotated[str | None, typer.Option(help="torch, onnxruntime or openvino.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
+    size: Annotated[int | None, typer.Option(help="Long side of the network input.")] = None,
+    conf: Annotated[float, typer.Option(help="Least score.")] = 0.25,
+    iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.45,
+    max_det: Annotated[int, typer.Option(help="Boxes an image at most.")] = 300,
+    classes: Annotated[str | None, typer.Option(help="Names or ids: person,dog,2.")] = None,
+    agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
+    batch: Annotated[int, typer.Option(help="Images a run.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Detect objects in images. Broken images are reported; the others are finished."""
+    wanted = [f.strip() for f in formats.split(",")]
+    if unknown := sorted(set(wanted) - set(FORMATS)):
+        raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
+    paths = expand(sources)
+    detector = Detector(
+        model, backend=backend, device=device, precision=precision, size=size, conf=conf, iou=iou,
+        max_det=max_det, classes=_classes(classes), agnostic=agnostic, batch=batch,
+    )  # fmt: skip
+    console = Console(stderr=True)
+    targets = _target_names(paths)
+    records: list[dict[str, Any]] = []
+    broken: list[tuple[Path, str]] = []
+    with detector, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("detecting", total=len(paths))
+        for path, image, result in _run(detector, paths, batch):
+            progress.advance(task)
+            if isinstance(result, ImageError):
+                broken.append((path, str(result)))
+                continue
+            records.append({"file": str(path), **result.to_dict()})
+            _write_one(wanted, output, targets[path], image, result)
+    _write_all(wanted, output, records)
+    if as_json:
+        failed = [{"file": str(path), "error": reason} for path, reason in broken]
+        typer.echo(json.dumps({"images": records, "failed": failed}, ensure_ascii=False))
+    else:
+        _report(console, detector, records, output)
+    for path, reason in broken:
+        console.print(f"[red]failed[/] {path}: {reason}", highlight=False, soft_wrap=True)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _classes(text: str | None) -> list[str | int] | None:
+    if text is None:
+        return None
+    return [int(t) if t.strip().isdigit() else t.strip() for t in text.split(",")]
+
+
+def _run(
+    detector: Detector, paths: list[Path], batch: int
+) -> Iterator[tuple[Path, Any, Detections | ImageError]]:
+    """Path, pixels and detections of each image, or the error of one that cannot be read."""
+    for start in range(0, len(paths), batch):
+        good: list[tuple[Path, Any]] = []
+        for path in paths[start : start + batch]:
+            try:
+                good.append((path, read_image(path)))
+            except ImageError as error:
+                yield path, None, error
+        results = detector([image for _, image in good])
+        for (path, image), result in zip(good, results, strict=True):
+            yield path, image, result
+
+
+def _target_names(paths: list[Path]) -> dict[Path, Path]:
+    """A relative output path, without suffix, for each image: no two are the same."""
+    common = os.path.commonpath([path.resolve().parent for path in paths])
+    names: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for path in paths:
+        relative = path.resolve().relative_to(common)
+        name = relative.with_suffix("")
+        if name in taken:  # dog.jpg beside dog.png
+            name = relative.with_name(relative.name.replace(".", "_"))
+        names[path] = name
+        taken.add(name)
+    return names
+
+
+def _write_one(wanted: list[str], output: Path, name: Path, image: Any, result: Detections) -> None:
+    if "image" in wanted:
+        write_image((output / name).with_name(name.name + ".jpg"), draw(image, result))
+    if "yolo" in wanted:
+        labels = (output / "labels" / name).with_name(name.name + ".txt")
+        _write_text(labels, result.to_yolo())
+
+
+def _write_all(wanted: list[str], output: Path, records: list[dict[str, Any]]) -> None:
+    if "json" in wanted:
+        _write_text(
+            output / "detections.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+        )
+    if "csv" in wanted:
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow(["file", "name", "class_id", "score", "x1", "y1", "x2", "y2"])
+        for record in records:
+            for found in record["detections"]:
+                row = [found["name"], found["class_id"], found["score"], *found["box"].values()]
+                writer.writerow([record["file"], *row])
+        _write_text(output / "detections.csv", table.getvalue())
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def _report(
+    console: Console, detector: Detector, records: list[dict[str, Any]], output: Path
+) -> None:
+    for record in records[:20]:
+        counts: dict[str, int] = {}
+        for found in record["detections"]:
+            counts[found["name"]] = counts.get(found["name"], 0) + 1
+        text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+        typer.echo(f"{record['file']}: {text}")
+    if len(records) > 20:
+        typer.echo(f"... and {len(records) - 20} more")
+    console.print(
+        f"{len(records)} images, {detector!r}, results in {output}", highlight=False, soft_wrap=True
+    )

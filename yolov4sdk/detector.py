@@ -1,0 +1,240 @@
+"""Detector: image -> letterbox -> backend -> NMS -> Detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backends import Backend, Outputs, load_backend
+from .detections import Detections, resolve_classes
+from .errors import ArtefactNotFoundError, SettingError
+from .images import Color, read_image
+from .postprocess import check_thresholds, nms, suppress
+from .preprocess import Letterbox, letterbox, letterbox_plan, to_input
+from .spec import ModelSpec
+
+DEFAULT_MODEL = "default.onnx"
+
+
+class Detector:
+    """One detector over all runtimes. Several threads may call the same one.
+
+    Args:
+        model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, or None
+            for the embedded default.
+        backend: "torch", "onnxruntime" or "openvino"; None picks it by the file.
+        device: "auto", "cpu", "cuda", "cuda:1", or a device of OpenVINO.
+        precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
+        size: (height, width) of the network's input, or one number for both; None is the
+            model's usual size. A fixed graph takes its own alone.
+        conf, iou, max_det, agnostic, multi_label: see `yolov4sdk.postprocess.nms`.
+        classes: names or ids to report; None is all.
+        shape: "square" pads every image to `size`; "rect" to the smallest multiple of the
+            stride, which is faster; "auto" is "rect" where the graph takes any size.
+        batch: images per run when a list is given; a graph of fixed batch takes its own.
+        color: channel order of arrays, "BGR" (OpenCV) or "RGB".
+        allow_urls: whether http(s) URLs are fetched.
+        threads: processor threads; None is what the container allows.
+
+    Raises:
+        YOLOv4Error: a subclass says what is wrong with the file, the device or an option.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        *,
+        backend: str | None = None,
+        device: str = "auto",
+        precision: str | None = None,
+        size: int | tuple[int, int] | None = None,
+        conf: float = 0.25,
+        iou: float = 0.45,
+        max_det: int = 300,
+        classes: Sequence[str | int] | None = None,
+        agnostic: bool = False,
+        multi_label: bool = False,
+        shape: Literal["auto", "square", "rect"] = "auto",
+        batch: int = 8,
+        color: Color = "BGR",
+        allow_urls: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        if shape not in ("auto", "square", "rect"):
+            raise SettingError(f'shape must be "auto", "square" or "rect", got {shape!r}')
+        if batch < 1:
+            raise SettingError(f"batch must be at least 1, got {batch}")
+        self._settings = {
+            "conf": conf, "iou": iou, "max_det": max_det, "classes": classes,
+            "agnostic": agnostic, "multi_label": multi_label,
+        }  # fmt: skip
+        self._color, self._allow_urls = color, allow_urls
+        self.backend: Backend = (
+            _load_default(backend, device, precision, threads)
+            if model is None
+            else load_backend(model, backend, device, precision, threads)
+        )
+        try:
+            self._thresholds({})  # a wrong one is told now, not at the first image
+            self.size = self._network_size(size)
+            dynamic = self.spec.dynamic_size
+            if shape == "rect" and not dynamic:
+                raise SettingError('shape="rect" needs a graph exported with `--dynamic`')
+        except Exception:
+            self.backend.close()
+            raise
+        self._rectangular = dynamic if shape == "auto" else shape == "rect"
+        self._batch = self.spec.batch or batch
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The artefact's spec."""
+        return self.backend.spec
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names; the index is the class id."""
+        return self.spec.names
+
+    @overload
+    def __call__(
+        self, images: list[Any] | tuple[Any, ...], **overrides: Any
+    ) -> list[Detections]: ...
+
+    @overload
+    def __call__(self, images: Any, **overrides: Any) -> Detections: ...
+
+    def __call__(self, images: Any, **overrides: Any) -> Detections | list[Detections]:
+        """Detect objects in one image, or in each of a list, run in batches.
+
+        Args:
+            images: what `yolov4sdk.images.read_image` takes, or a list or tuple of these.
+            **overrides: conf, iou, max_det, classes, agnostic, multi_label for this call.
+
+        Returns:
+            Detections, or a list of them in the order of the images. An image's answer does not
+            depend on the others.
+
+        Raises:
+            ImageError: an image cannot be used.
+            SettingError, UnknownClassError: a wrong override.
+        """
+        thresholds = self._thresholds(overrides)
+        many = isinstance(images, list | tuple)
+        pixels = [
+            read_image(im, self._color, self._allow_urls) for im in (images if many else [images])
+        ]
+        plans = [self._plan(image) for image in pixels]
+        found: list[Detections | None] = [None] * len(pixels)
+        for indices in self._batches(plans):
+            canvas = np.empty((len(indices), *plans[indices[0]].canvas, 3), np.uint8)
+            for row, i in zip(canvas, indices, strict=True):
+                letterbox(pixels[i], plans[i], row)
+            outputs = self._run(canvas)
+            for row_number, i in enumerate(indices):
+                found[i] = self._detections(outputs, row_number, plans[i], thresholds)
+        results = [result for result in found if result is not None]
+        return results if many else results[0]
+
+    def infer(self, batch: NDArray[Any]) -> Outputs:
+        """Run the network alone; see `Backend.infer`."""
+        return self.backend.infer(batch)
+
+    def close(self) -> None:
+        """Give the runtime's memory back."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        b = self.backend
+        return (
+            f"Detector({len(self.names)} classes, {self.size[0]} x {self.size[1]}, "
+            f"{b.name} on {b.device}, {b.precision})"
+        )
+
+    def _thresholds(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(overrides) - set(self._settings))
+        if unknown:
+            raise SettingError(f"unknown options {unknown}; there are {sorted(self._settings)}")
+        settings = {**self._settings, **overrides}
+        if settings["classes"] is not None:
+            settings["classes"] = resolve_classes(settings["classes"], self.names)
+        check_thresholds(settings["conf"], settings["iou"], settings["max_det"])
+        if settings["multi_label"] and self.spec.outputs != "full":
+            raise SettingError(
+                f"multi_label needs all scores; this graph gives {self.spec.outputs}"
+            )
+        return settings
+
+    def _network_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
+        if size is None:
+            return self.spec.input_size
+        chosen = self.spec.check_size((size, size) if isinstance(size, int) else size)
+        if not self.spec.dynamic_size and chosen != self.spec.input_size:
+            raise SettingError(
+                f"this graph takes {self.spec.input_size} (height, width) alone, got {chosen}; "
+                "export with `--dynamic` for other sizes"
+            )
+        return chosen
+
+    def _plan(self, image: NDArray[np.uint8]) -> Letterbox:
+        source = (image.shape[0], image.shape[1])
+        return letterbox_plan(
+            source, self.size, rectangular=self._rectangular, stride=self.spec.max_stride
+        )
+
+    def _batches(self, plans: list[Letterbox]) -> list[list[int]]:
+        """Indices of images that run together: of one canvas size, `batch` at most."""
+        by_canvas: dict[tuple[int, int], list[int]] = {}
+        for i, plan in enumerate(plans):
+            by_canvas.setdefault(plan.canvas, []).append(i)
+        step = self._batch
+        return [
+            group[k : k + step] for group in by_canvas.values() for k in range(0, len(group), step)
+        ]
+
+    def _run(self, canvas: NDArray[np.uint8]) -> Outputs:
+        fixed = self.spec.batch
+        if fixed is not None and len(canvas) < fixed:
+            empty = np.zeros((fixed - len(canvas), *canvas.shape[1:]), np.uint8)
+            canvas = np.concatenate((canvas, empty))
+        return self.backend.infer(to_input(canvas, self.spec.input_form, bgr=True))
+
+    def _detections(
+        self, outputs: Outputs, row: int, plan: Letterbox, thresholds: dict[str, Any]
+    ) -> Detections:
+        boxes, scores = outputs.boxes[row], outputs.scores[row]
+        if outputs.class_ids is None:
+            xyxy, kept, ids = nms(boxes, scores, **thresholds)
+        else:
+            options = {k: v for k, v in thresholds.items() if k != "multi_label"}
+            xyxy, kept, ids = suppress(boxes, scores, outputs.class_ids[row], **options)
+        return Detections(plan.to_source(xyxy), kept, ids, self.names, plan.source)
+
+
+def _load_default(
+    backend: str | None, device: str, precision: str | None, threads: int | None
+) -> Backend:
+    resource = files("yolov4sdk") / "assets" / DEFAULT_MODEL
+    if not resource.is_file():
+        raise ArtefactNotFoundError(
+            'this build has no embedded default model; give one: Detector("model.onnx")'
+        )
+    with as_file(resource) as path:
+        return load_backend(Path(path), backend, device, precision, threads)
