@@ -175,7 +175,7 @@ def _from_pil(image: Any) -> Pixels:
 
 
 def _from_tensor(tensor: Any) -> Pixels:
-    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
         raise ImageFormatError(
             f"expected an image tensor [3, H, W] (RGB) or [1, H, W], got {tuple(tensor.shape)}; "
             "a batch is given as a list of tensors"
