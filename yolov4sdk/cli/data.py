@@ -1,0 +1,102 @@
+"""`yolov4sdk data`: look at a data set before training on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..datasets import DatasetReport, DetectionDataset, check_splits, load_dataset
+
+data_app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
+
+
+@data_app.callback()
+def _data() -> None:
+    """Look at a data set before training on it."""
+
+
+@data_app.command("check")
+def check(
+    data: Annotated[
+        Path, typer.Argument(help="data.yaml, COCO JSON, VOC folder or folder of images.")
+    ],
+    splits: Annotated[
+        str, typer.Option("--split", help="Splits to read, comma-separated.")
+    ] = "train,val",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for the pictures; none without it."),
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every image, not only its header (slow).")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Read a data set, say what was repaired or dropped, and draw it.
+
+    Exit code 1: it can be used, but images are missing or corrupt.
+    """
+    names = [split.strip() for split in splits.split(",")]
+    read = [load_dataset(data, split) for split in names]
+    if {"train", "val"} <= set(names):
+        check_splits(read[names.index("train")], read[names.index("val")])
+    if decode:
+        for dataset in read:
+            decode_all(dataset)
+    if output is not None:
+        from train.plots_data import plot_labels, plot_samples
+
+        for dataset in read:
+            plot_labels(dataset, output / f"{dataset.split}-labels.png")
+            plot_samples(dataset, output / f"{dataset.split}-samples.jpg")
+    if as_json:
+        reports = {d.split: d.report.to_dict() | {"sha256": d.sha256()} for d in read}
+        typer.echo(json.dumps(reports, ensure_ascii=False))
+    else:
+        console = Console()
+        for dataset in read:
+            print_report(dataset.split, dataset.report, console)
+        if output is not None:
+            console.print(f"pictures are in {output}")
+    if any(d.report.missing_images or d.report.corrupt_images for d in read):
+        raise typer.Exit(1)
+
+
+def decode_all(dataset: DetectionDataset) -> None:
+    """Decode every image; those that fail are added to the report's corrupt ones."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ..errors import ImageError
+    from ..images import read_image
+
+    def broken(index: int) -> bool:
+        try:
+            shape = read_image(dataset.images[index]).shape
+        except ImageError:
+            return True
+        return shape[:2] != tuple(dataset.sizes[index].tolist())
+
+    with ThreadPoolExecutor() as pool:
+        for path, failed in zip(dataset.images, pool.map(broken, range(len(dataset))), strict=True):
+            dataset.report.count("corrupt_images", path, int(failed))
+
+
+def print_report(title: str, report: DatasetReport, console: Console) -> None:
+    """The counts as tables, the first files of each kind of trouble, and the notes."""
+    console.print(f"[bold]{title}[/]: {report.summary()}", highlight=False)
+    table = Table("class", "boxes")
+    for name, count in report.class_counts.items():
+        table.add_row(name, str(count), style="" if count else "yellow")
+    console.print(table)
+    for kind, count in report.troubles.items():
+        files = report.files.get(kind, [])
+        console.print(f"{count} {kind.replace('_', ' ')}, such as:", style="yellow")
+        for file in files[:3]:
+            console.print(f"  {file}", highlight=False, soft_wrap=True)
+    for note in report.notes:
+        console.print(f"note: {note}", style="yellow", soft_wrap=True)

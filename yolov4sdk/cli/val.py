@@ -1,0 +1,84 @@
+"""`yolov4sdk val`: the accuracy of a model on labelled images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ..backends import load_backend
+from ..datasets import load_dataset
+from ..evaluation import evaluate, print_result
+from ..files import atomic_write
+from ..metrics import coco_results
+from ..tta import AugmentedBackend
+
+
+def val(
+    model: Annotated[Path, typer.Argument(help="A .safetensors, .onnx, .xml or .engine file.")],
+    data: Annotated[
+        Path, typer.Argument(help="data.yaml, COCO JSON, VOC folder or folder of images.")
+    ],
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    size: Annotated[
+        int | None, typer.Option(help="Long side of the network input; default: the model's.")
+    ] = None,
+    backend: Annotated[str | None, typer.Option(help="torch, onnxruntime, openvino, ...")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
+    batch: Annotated[int, typer.Option(help="Images a run.")] = 16,
+    conf: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.001,
+    iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.65,
+    max_det: Annotated[int, typer.Option(help="Boxes an image at most.")] = 300,
+    square: Annotated[
+        bool, typer.Option("--square", help="Square canvases instead of the smallest ones.")
+    ] = False,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Ask about larger and mirrored images too (slow).")
+    ] = False,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for PR, F1, confusion and prediction pictures.")
+    ] = None,
+    detections: Annotated[
+        Path | None, typer.Option(help="Write all detections as JSON, like a COCO results file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Measure COCO's mAP of a model, on any backend, under the authors' protocol."""
+    with load_backend(model, backend=backend, device=device, precision=precision) as loaded:
+        dataset = load_dataset(data, split).with_names(loaded.spec.names)
+        runner = loaded
+        if tta:
+            scales = (1.0, 1.2) if loaded.spec.dynamic_size else (1.0,)
+            runner = AugmentedBackend(loaded, scales)
+        console = Console(stderr=True)
+        console.print(f"{data} {split}: {dataset.report.summary()}", highlight=False)
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(f"evaluating on {runner.name}", total=len(dataset))
+            result = evaluate(
+                runner, dataset, size=size, rectangular=not square, conf=conf, iou=iou,
+                max_det=max_det, batch=batch,
+                progress=lambda done, _: progress.update(task, completed=done),
+            )  # fmt: skip
+    if detections is not None:
+        keys = ("image_id", "bbox", "score", "category_id")
+        rows = coco_results(result.predictions).tolist()
+        entries = [
+            dict(zip(keys, (dataset.images[int(i)].name, box, score, int(c)), strict=True))
+            for i, *box, score, c in rows
+        ]
+        with atomic_write(detections) as temporary:
+            temporary.write_text(json.dumps(entries))
+    if plots is not None:
+        from train.plots_data import plot_evaluation, plot_predictions
+
+        plot_evaluation(result, plots)
+        plot_predictions(dataset, result.predictions, plots / "predictions.jpg")
+    if as_json:
+        typer.echo(json.dumps(result.to_dict()))
+    else:
+        print_result(result)
