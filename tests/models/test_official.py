@@ -254,6 +254,11 @@ def test_damaged_files(model: Model, tmp_path: Path) -> None:
         broken.write_bytes(data)
         with pytest.raises(kind):
             import_official(broken)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("a/data.pkl", b"0" * 10_000_000)
+    (tmp_path / "bomb.pt").write_bytes(archive.getvalue())
+    with pytest.raises(errors.ForeignFileError, match="compressed"):
+        import_official(tmp_path / "bomb.pt")
     torch.save({"lr": 0.1}, tmp_path / "none.pt")
     with pytest.raises(errors.ForeignFileError, match="neither a model nor a state_dict"):
         import_official(tmp_path / "none.pt")

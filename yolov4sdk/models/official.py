@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -60,9 +58,11 @@ def import_official(
         ArtefactError: missing, empty, truncated or foreign file.
     """
     path = check_file(path)
-    content = _load(path)
-    module = _find_module(content)
-    tensors = _module_tensors(module, path) if module else _plain_tensors(content, path)
+    module = _find_module(load_pickled(path))
+    if module:
+        tensors = _module_tensors(module, path)
+    else:
+        tensors = _plain_tensors(torch.load(path, map_location="cpu", weights_only=True), path)
     tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
     head_classes = _head_classes(tensors, path)
     if names is None:
@@ -91,17 +91,6 @@ def import_official(
         },
     )
     return model.eval()
-
-
-def _load(path: Path) -> Any:
-    """With torch's weights_only reader where that suffices, else with the restricted one."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice about formats is of no use here
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError, TypeError,
-            KeyError, IndexError, AssertionError, OSError):  # fmt: skip
-        return load_pickled(path)
 
 
 def _find_module(content: Any) -> Stub | None:

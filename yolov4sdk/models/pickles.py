@@ -123,7 +123,9 @@ def load_pickled(path: str | Path) -> Any:
             ) from error
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The interpreter in Python: that in C reserves memory for whatever index a file names."""
+
     def __init__(
         self, file: IO[bytes], path: Path, storage: Callable[[tuple[Any, ...]], Tensor]
     ) -> None:
@@ -175,7 +177,8 @@ def _rebuild_tensor(
     if not all(isinstance(n, int) and n >= 0 for n in numbers):
         raise pickle.UnpicklingError(f"a tensor of impossible shape {tuple(size)}")
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if math.prod(size) and last >= storage.numel():
+    # Strides of zero could announce more values than there are.
+    if math.prod(size) > storage.numel() or (math.prod(size) and last >= storage.numel()):
         raise TruncatedFileError("a tensor reaches past the end of its storage")
     return torch.as_strided(storage, tuple(size), tuple(stride), offset)
 
@@ -206,6 +209,9 @@ def _load_zip(path: Path, file: IO[bytes]) -> Any:
         pickles = [n for n in archive.namelist() if n.split("/", 1)[-1] == "data.pkl"]
         if len(pickles) != 1:
             raise ForeignFileError(f"{path} is a zip archive, but not one of torch.save")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            # torch.save never compresses; a small file must not unfold to a huge one
+            raise ForeignFileError(f"{path} has compressed entries, so torch.save did not write it")
         root = pickles[0].removesuffix("data.pkl")
         if root + "byteorder" in archive.namelist():
             order = archive.read(root + "byteorder")
@@ -255,9 +261,10 @@ def _load_legacy(path: Path, file: IO[bytes]) -> Any:
         _, dtype, key, _, numel = pid[:5]
         if len(pid) > 5 and pid[5] is not None:
             raise pickle.UnpicklingError("a view of a storage, written by torch before 0.4")
-        if not isinstance(numel, int) or not 0 <= numel * dtype.itemsize <= size:
-            raise TruncatedFileError(f"{path} is shorter than the tensors it announces")
         if key not in storages:
+            announced = sum(s.numel() * s.element_size() for s in storages.values())
+            if not isinstance(numel, int) or not 0 <= numel * dtype.itemsize <= size - announced:
+                raise TruncatedFileError(f"{path} is shorter than the tensors it announces")
             storages[key] = torch.zeros(numel, dtype=dtype)
         return storages[key]
 
