@@ -1,0 +1,282 @@
+"""Everything a run needs, made from its settings: data, model, anchors, schedule, optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from train.autoanchor import GOOD_RECALL, by_level, fit_anchors, measure
+from train.checkpoint import Parts
+from train.distributed import World, synchronised_bn
+from train.ema import ModelEMA
+from train.loader import TrainSet
+from train.loss import DetectionLoss
+from train.mish import use_fast_mish
+from train.optimizer import make_optimizer, scaled_decay
+from train.schedule import Schedule
+from train.settings import TrainSettings
+from yolov4sdk.cpu import available_cpus
+from yolov4sdk.datasets import DetectionDataset, check_splits, load_dataset
+from yolov4sdk.errors import DatasetError, SettingError, TrainingError
+from yolov4sdk.models import Model, build_model
+from yolov4sdk.models.checkpoints import load_checkpoint, load_weights
+
+Say = Callable[[str], None]
+_LEAST_TRANSFER = 0.5  # of the weights; below this a checkpoint is of another architecture
+_MOST_WORKERS = 8  # more never helped loading and each costs memory
+
+
+@dataclass
+class Job:
+    """The parts of a run.
+
+    Attributes:
+        train_set, val: the data; `val` is None where the data set has no such split.
+        model: in training mode on the device.
+        parts: what a checkpoint holds (the model, its EMA, optimizer, scaler).
+        frozen: the layers that keep their weights and statistics.
+        steps: batches in an epoch.
+        data_hash: of the training labels.
+    """
+
+    settings: TrainSettings
+    world: World
+    device: torch.device
+    train_set: TrainSet
+    val: DetectionDataset | None
+    model: Model
+    parts: Parts
+    loss: DetectionLoss
+    schedule: Schedule
+    frozen: list[nn.Module]
+    steps: int
+    data_hash: str
+
+    @property
+    def local_batch(self) -> int:
+        """Images of a batch on this process."""
+        return self.settings.batch // self.world.size
+
+    @property
+    def workers(self) -> int:
+        """Loader processes: one less than the CPUs of this process, at least one."""
+        if self.settings.workers is not None:
+            return self.settings.workers
+        return min(_MOST_WORKERS, max(1, available_cpus() // self.world.size - 1))
+
+    def identity(self) -> dict[str, str]:
+        """What a state belongs to."""
+        return {"data": self.data_hash, "spec": self.model.spec.to_json()}
+
+
+def prepare(settings: TrainSettings, world: World, device: torch.device, say: Say) -> Job:
+    """Read the data and build everything.
+
+    Raises:
+        YOLOv4Error: a setting, the data set or a checkpoint does not fit; the message says why.
+    """
+    if settings.batch % world.size:
+        raise SettingError(
+            f"batch {settings.batch} cannot be shared by {world.size} processes; use a multiple"
+        )
+    torch.manual_seed(settings.seed)
+    train, val = read_data(settings, say)
+    model = make_model(settings, train.names, say)
+    model.spec.check_size((settings.size, settings.size))
+    if settings.auto_anchor:
+        check_anchors(model, train, settings, say)
+    model.spec = model.spec.replace(
+        input_size=(settings.size, settings.size),
+        train_size=settings.size,
+        provenance={"trained_on": Path(settings.data).name, "data_sha256": train.sha256()},
+    )
+    frozen = freeze(model, settings.freeze)
+    synchronised_bn(model, world, device)
+    if device.type == "cpu":
+        use_fast_mish(model)
+    model.to(device)
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train_set = make_train_set(settings, train, model)
+    steps = math.ceil(len(train_set) / settings.batch)
+    accumulate = max(1, round(settings.images_per_update(len(train_set)) / settings.batch))
+    decay, tau = settings.ema(settings.epochs * steps // accumulate)
+    say(
+        f"{steps} batches of {settings.batch} an epoch, {accumulate} to an update; "
+        f"EMA decay {decay:.5f}, tau {tau:.0f}"
+    )
+    optimizer = make_optimizer(
+        model,
+        settings.optimizer,
+        settings.learning_rate,
+        settings.momentum,
+        scaled_decay(settings.weight_decay, settings.batch, accumulate),
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
+    return Job(
+        settings=settings,
+        world=world,
+        device=device,
+        train_set=train_set,
+        val=val,
+        model=model,
+        parts=Parts(model, ModelEMA(model, decay, tau), optimizer, scaler),
+        loss=DetectionLoss(model.detect.anchors, settings.loss(model.spec.nc), world.mean),
+        schedule=make_schedule(settings, steps, accumulate),
+        frozen=frozen,
+        steps=steps,
+        data_hash=train.sha256(),
+    )
+
+
+def read_data(
+    settings: TrainSettings, say: Say
+) -> tuple[DetectionDataset, DetectionDataset | None]:
+    """The training and the validation split, checked against one another."""
+    if not settings.data:
+        raise SettingError("no data set is given; expected a data.yaml, a COCO JSON or a folder")
+    train = load_dataset(settings.data, settings.train_split)
+    say(f"train: {train.report.summary()}")
+    if not len(train):
+        raise DatasetError(f"{settings.data}: the split {settings.train_split!r} has no images")
+    kept = train if settings.classes is None else train.keep_classes(settings.classes)
+    if not kept.class_counts().sum():
+        raise DatasetError(
+            f"{settings.data}: the training images have no boxes at all"
+            + (f" of {', '.join(settings.classes)}" if settings.classes else "")
+            + "; there is nothing to learn"
+        )
+    lacking = [n for n, count in zip(kept.names, kept.class_counts(), strict=True) if not count]
+    if lacking and settings.classes is None:
+        say(f"warning: {len(lacking)} classes have no training boxes: {', '.join(lacking[:10])}")
+    if not settings.val_split:
+        say("warning: no validation split; there will be no mAP and no best checkpoint")
+        return train, None
+    val = load_dataset(settings.data, settings.val_split, names=train.names)
+    say(f"val: {val.report.summary()}")
+    if not len(val):
+        raise DatasetError(f"{settings.data}: the split {settings.val_split!r} has no images")
+    check_splits(train, val)
+    return train, val if settings.classes is None else val.keep_classes(settings.classes)
+
+
+def make_train_set(settings: TrainSettings, train: DetectionDataset, model: Model) -> TrainSet:
+    """The training images with their augmentation, cached as the settings say."""
+    return TrainSet(
+        train,
+        settings.size,
+        settings.augmentation(),
+        stride=model.spec.max_stride,
+        rectangular=settings.rectangular,
+        cache=settings.cache,  # type: ignore[arg-type]
+        cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,
+        classes=settings.classes,
+    )
+
+
+def make_schedule(settings: TrainSettings, steps: int, accumulate: int) -> Schedule:
+    """The schedule of a run with so many batches an epoch."""
+    return Schedule(
+        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        lr=settings.learning_rate,
+        final=settings.lr_final,
+        momentum=settings.momentum,
+        accumulate=accumulate,
+        warmup_epochs=settings.warmup_epochs,
+        warmup_iterations=settings.warmup_iterations,
+        warmup_share=settings.warmup_share,
+        # Adam scales every step by itself, so biases need no head start.
+        warmup_bias_lr=0.1 if settings.optimizer == "sgd" else 0.0,
+    )
+
+
+def make_model(settings: TrainSettings, names: tuple[str, ...], say: Say) -> Model:
+    """A model with fresh weights, or with those of a checkpoint where they fit."""
+    if settings.weights:
+        source = load_any(settings.weights)
+        model = build_model(source.spec.architecture, names, source.spec.anchors)
+        _transfer(model, source.state_dict(), settings.weights, say)
+        return model
+    path = Path(settings.model)
+    model = build_model(path if path.suffix in (".yaml", ".yml") else settings.model, names)
+    if settings.backbone:
+        from train.backbone import load_backbone
+
+        say(load_backbone(model, settings.backbone))
+    return model
+
+
+def load_any(path: str) -> Model:
+    """A native safetensors checkpoint, or one of the authors' `.pt` files."""
+    if Path(path).suffix == ".safetensors":
+        return load_checkpoint(path)
+    from yolov4sdk.models.official import import_official
+
+    return import_official(path)
+
+
+def _transfer(model: Model, tensors: dict[str, torch.Tensor], source: str, say: Say) -> None:
+    """Load what fits; the head does not when the class count differs.
+
+    Class rows of the head are not guessed from names: fresh ones learn within an epoch.
+    """
+    missing, _, misshaped = load_weights(model, tensors, source, strict=False)
+    total = len(model.state_dict())
+    loaded = total - len(missing) - len(misshaped)
+    if loaded < _LEAST_TRANSFER * total:
+        raise TrainingError(
+            f"{source} is of another architecture: {loaded} of {total} tensors fit "
+            f"{model.spec.architecture if isinstance(model.spec.architecture, str) else 'the model'}"
+        )
+    say(f"{loaded} of {total} tensors taken from {source}; {len(misshaped)} have another shape")
+
+
+def freeze(model: Model, layers: int) -> list[nn.Module]:
+    """Stop the gradient of the first layers; returns them, to be kept in evaluation mode."""
+    if layers >= len(model.model):
+        raise SettingError(
+            f"freeze is {layers}, but the model has {len(model.model)} layers, of which the last "
+            "must learn"
+        )
+    frozen = list(model.model)[:layers]
+    for module in frozen:
+        module.requires_grad_(False)
+    return frozen
+
+
+def check_anchors(model: Model, train: DetectionDataset, settings: TrainSettings, say: Say) -> None:
+    """Print how well the anchors fit; fit new ones where they miss too many boxes."""
+    scale = settings.size / train.sizes.max(1, keepdims=True)  # [images, 1]
+    sides = [
+        boxes[:, 3:5] * size[::-1] * factor
+        for boxes, size, factor in zip(train.boxes, train.sizes, scale, strict=True)
+    ]
+    wh = np.concatenate(sides).astype(np.float64)
+    detect = model.detect
+    own = detect.anchor_grid.reshape(-1, 2).double().numpy()
+    fit = measure(wh, own)
+    say(f"anchors: {fit}")
+    if fit.recall >= GOOD_RECALL:
+        return
+    try:
+        fitted, found = fit_anchors(wh, len(own), settings.seed)
+    except DatasetError as error:
+        say(f"warning: {error}")
+        return
+    if found.recall <= fit.recall:
+        say("anchors: the search found no better ones; the model's are kept")
+        return
+    anchors = by_level(fitted, detect.nl)
+    detect.set_anchors(torch.tensor(anchors))
+    model.spec = model.spec.replace(anchors=anchors)
+    say(
+        f"new anchors: {found}: "
+        + " | ".join(" ".join(f"{w:g},{h:g}" for w, h in a) for a in anchors)
+    )
