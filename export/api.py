@@ -1,0 +1,176 @@
+"""`export_model`: one call from a model to a checked file."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yolov4sdk
+from yolov4sdk.errors import SettingError
+from yolov4sdk.spec import ModelSpec
+
+from .memory import peak_memory
+from .options import ExportOptions
+
+if TYPE_CHECKING:
+    from yolov4sdk.models import Model
+
+    from .check import Check
+
+ENGINES: Final = {"onnx": ".onnx", "openvino": ".xml"}
+"""What can be written, and the suffix of its main file."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export wrote, and how it was checked.
+
+    Attributes:
+        path: the main file.
+        files: all files, `path` last.
+        spec: what the file carries.
+        checks: the comparisons with torch; all are within their tolerance.
+        seconds: of the export, then of the checks.
+        peak_memory: largest resident memory of this process in bytes, until the file was written
+            and until it was checked; None where the system does not tell.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    spec: ModelSpec
+    checks: tuple[Check, ...]
+    seconds: tuple[float, float]
+    peak_memory: tuple[int | None, int | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: paths as strings, the spec without its architecture."""
+        return {
+            "path": str(self.path),
+            "files": [{"path": str(f), "bytes": f.stat().st_size} for f in self.files],
+            "input_size": list(self.spec.input_size),
+            "dynamic_size": self.spec.dynamic_size,
+            "batch": self.spec.batch,
+            "input_form": self.spec.input_form,
+            "outputs": self.spec.outputs,
+            "topk": self.spec.topk,
+            "precision": self.spec.precision,
+            "checks": [
+                {
+                    "shown": c.shown,
+                    "size": list(c.size),
+                    "batch": c.batch,
+                    **c.agreement.to_dict(),
+                }
+                for c in self.checks
+            ],
+            "seconds": {"export": self.seconds[0], "check": self.seconds[1]},
+            "peak_memory": {"export": self.peak_memory[0], "check": self.peak_memory[1]},
+        }
+
+
+def export_model(
+    model: Model | str | Path,
+    engine: str = "onnx",
+    output: str | Path | None = None,
+    **options: Any,
+) -> ExportResult:
+    """Write a model for another runtime and check the file against torch.
+
+    Args:
+        model: a native checkpoint (.safetensors), or a network in memory, not folded; it is not
+            changed.
+        engine: "onnx", or "openvino" (an .xml with its .bin).
+        output: the file to write; default: the checkpoint's name with the engine's suffix, for a
+            network in memory the architecture's name in the working directory.
+        options: fields of `ExportOptions`: size, batch, dynamic, precision, uint8, topk, nms, conf,
+            iou, max_det.
+
+    Raises:
+        SettingError: options outside their range or that exclude each other, a wrong suffix.
+        InputSizeError: a size that the strides do not allow.
+        ArtefactError: the checkpoint cannot be read.
+        MissingExtraError: torch, ONNX or the runtime that checks the file is not installed.
+        ExportError: the exporter failed.
+        VerificationError: the file does not say what torch says; nothing was kept.
+    """
+    started = time.perf_counter()
+    settings = _options(options)
+    target = _target(model, engine, output)
+    network = _network(model)
+    spec = settings.artefact_spec(network.spec, yolov4sdk.__version__)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that the last step is a rename: a reader never sees half a file.
+    with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
+        from .check import check_file
+
+        files = _write(network, engine, Path(folder) / target.name, settings, spec)
+        written, memory = time.perf_counter(), peak_memory()
+        checks = check_file(files[-1], network, settings, spec)
+        placed = tuple(file.replace(target.parent / file.name) for file in files)
+    return ExportResult(
+        path=target,
+        files=placed,
+        spec=spec,
+        checks=tuple(checks),
+        seconds=(written - started, time.perf_counter() - written),
+        peak_memory=(memory, peak_memory()),
+    )
+
+
+def _options(options: dict[str, Any]) -> ExportOptions:
+    unknown = sorted(set(options) - set(ExportOptions.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(ExportOptions.__dataclass_fields__)
+        raise SettingError(f"unknown options {', '.join(unknown)}; there are {known}")
+    return ExportOptions(**options)
+
+
+def _target(model: Model | str | Path, engine: str, output: str | Path | None) -> Path:
+    if engine not in ENGINES:
+        raise SettingError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    suffix = ENGINES[engine]
+    if output is not None:
+        target = Path(output)
+        if target.suffix.lower() != suffix:
+            raise SettingError(f"the {engine} engine writes {suffix} files, got {target.name!r}")
+        return target
+    if isinstance(model, str | Path):
+        return Path(model).with_suffix(suffix)
+    architecture = model.spec.architecture
+    return Path(architecture if isinstance(architecture, str) else "model").with_suffix(suffix)
+
+
+def _network(model: Model | str | Path) -> Model:
+    """The network in evaluation mode, float32, on the CPU; a copy where it has to change."""
+    import torch
+
+    from yolov4sdk.models.checkpoints import load_checkpoint
+
+    if isinstance(model, str | Path):
+        return load_checkpoint(model)
+    parameter = next(model.parameters())
+    if model.training or parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+        model = copy.deepcopy(model).cpu().float().eval()
+    return model
+
+
+def _write(
+    model: Model, engine: str, path: Path, options: ExportOptions, spec: ModelSpec
+) -> tuple[Path, ...]:
+    """Write the engine's files; the main one is last."""
+    import dataclasses
+
+    from .onnx_export import write_onnx
+
+    if engine == "onnx":
+        write_onnx(model, path, options, spec)
+        return (path,)
+    from .openvino_export import write_openvino
+
+    graph = path.with_name("graph.onnx")
+    write_onnx(model, graph, dataclasses.replace(options, precision="fp32"), spec)
+    return write_openvino(graph, path, spec)

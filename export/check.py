@@ -1,0 +1,171 @@
+"""Every written file is run against torch before it is put in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from yolov4sdk.backends import Outputs, load_backend
+from yolov4sdk.errors import VerificationError
+from yolov4sdk.images import read_image
+from yolov4sdk.models import Model
+from yolov4sdk.spec import ModelSpec
+from yolov4sdk.verify import Agreement, canvas_batch, compare, run
+
+from .options import ExportOptions
+
+PHOTOGRAPHS: Final = Path(__file__).resolve().parent.parent / "examples" / "images"
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a file may differ from torch (see `Agreement`); None is not judged.
+
+    One detection more or less is always allowed: it may lie on a threshold.
+    """
+
+    boxes: float | None
+    scores: float
+    matched: float
+
+
+TOLERANCES: Final = {
+    "fp32": Tolerance(boxes=1e-3, scores=1e-3, matched=0.98),
+    # Boxes of the background may move by pixels in float16; boxes that are detected may not.
+    "fp16": Tolerance(boxes=None, scores=0.05, matched=0.95),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of a file with torch.
+
+    Attributes:
+        shown: what the images were.
+        size: (height, width) in pixels.
+        batch: images in a run.
+        agreement: the errors.
+    """
+
+    shown: str
+    size: tuple[int, int]
+    batch: int
+    agreement: Agreement
+
+
+class TorchReference:
+    """The model as it was given, unfolded and in float32, as a `Runner`."""
+
+    def __init__(self, model: Model) -> None:
+        self.spec = model.spec.replace(
+            batch=None, dynamic_size=True, input_form="float_nchw", outputs="full", topk=None
+        )
+        self._model = model
+
+    @torch.inference_mode()
+    def infer(self, batch: NDArray[Any]) -> Outputs:
+        """Float32 RGB [B, 3, H, W] to full outputs."""
+        boxes, scores = self._model(torch.from_numpy(batch))
+        return Outputs(boxes.numpy(), scores.numpy())
+
+
+def check_file(path: Path, model: Model, options: ExportOptions, spec: ModelSpec) -> list[Check]:
+    """Run a written file and the model on a real image and on noise.
+
+    Args:
+        path: of any artefact that has a backend.
+        model: the source, in evaluation mode, float32, on the CPU.
+        options: what the file was made with.
+        spec: what the file carries.
+
+    Returns:
+        A check for each batch size and input size that was tried.
+
+    Raises:
+        VerificationError: an error past the tolerance; the message says which and how large.
+    """
+    reference = TorchReference(model)
+    sizes = [spec.input_size]
+    if spec.dynamic_size:
+        sizes.append(_other_size(spec))
+    checks = []
+    with load_backend(path, device="cpu") as backend:
+        for size in sizes:
+            photo, kind = real_image(size)
+            canvases = canvas_batch([photo, noise(size)], size)
+            expected = run(reference, canvases)
+            for batch in (1, 2) if spec.batch is None else (spec.batch,):
+                agreement = compare(
+                    expected,
+                    run(backend, canvases, batch),
+                    conf=options.conf,
+                    iou=options.iou,
+                    max_det=options.max_det,
+                )
+                checks.append(Check(f"{kind} and noise", size, batch, agreement))
+    for check in checks:
+        judge(path.name, check, TOLERANCES[spec.precision])
+    return checks
+
+
+def judge(name: str, check: Check, tolerance: Tolerance) -> None:
+    """Raise VerificationError unless the check is within the tolerance. NaN never is."""
+    found = check.agreement
+    where = f"{name} differs from torch ({check.shown}, {check.size}, batch {check.batch})"
+    if tolerance.boxes is not None and not found.boxes_max <= tolerance.boxes:
+        raise VerificationError(
+            f"{where}: largest error of the boxes {found.boxes_max:.3g}, allowed "
+            f"{tolerance.boxes:g}; the file was not kept"
+        )
+    if not found.scores_max <= tolerance.scores:
+        raise VerificationError(
+            f"{where}: largest error of the scores {found.scores_max:.3g}, allowed "
+            f"{tolerance.scores:g}; the file was not kept"
+        )
+    if found.unmatched > max(1, (1 - tolerance.matched) * found.detections):
+        raise VerificationError(
+            f"{where}: {found.matched:.1%} of the detections match, at least "
+            f"{tolerance.matched:.0%} must; the file was not kept"
+        )
+
+
+def real_image(size: tuple[int, int]) -> tuple[NDArray[np.uint8], str]:
+    """A photograph, BGR [H, W, 3], and what it is; drawn where the photographs are not there."""
+    for path in sorted(PHOTOGRAPHS.glob("*.jpg")):
+        return read_image(path), path.name
+    return drawn_image(size), "drawn image"
+
+
+def drawn_image(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
+    """A picture with the statistics of a natural one: coarse noise is strong, fine noise weak."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    total = np.zeros((height, width, 3), np.float32)
+    cells = 2
+    while cells <= max(height, width):
+        octave = rng.standard_normal((cells, cells, 3)).astype(np.float32) / cells
+        total += cv2.resize(octave, (width, height), interpolation=cv2.INTER_CUBIC)
+        cells *= 2
+    total = (total - total.min()) / (total.max() - total.min())
+    image: NDArray[np.uint8] = (total * 255).astype(np.uint8)
+    return image
+
+
+def noise(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
+    """Uniform noise, uint8 [H, W, 3]."""
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def _other_size(spec: ModelSpec) -> tuple[int, int]:
+    """A second size for a dynamic graph: not square, about half, at least one stride."""
+    stride = spec.max_stride
+    height, width = spec.input_size
+    return max(stride, height // 2 // stride * stride), max(
+        stride, width // stride * stride
+    ) + stride

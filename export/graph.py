@@ -1,0 +1,96 @@
+"""The graph that is exported: a folded network, its decoding, and what comes before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from yolov4sdk.models import Model
+from yolov4sdk.models.detect import Detect, cxcywh_to_xyxy
+from yolov4sdk.spec import ModelSpec
+
+from .options import ExportOptions
+from .reduction import Reduction, Rows
+
+
+class Layers(nn.Module):
+    """Images to the feature maps that the head reads: every layer but the last.
+
+    Args:
+        model: folded, in evaluation mode; its weights say the precision of the network.
+        uint8: the images are uint8 [B, H, W, 3] and are normalised here.
+    """
+
+    def __init__(self, model: Model, uint8: bool) -> None:
+        super().__init__()
+        self.layers = model.model[:-1]
+        self.sources = model.sources
+        self.uint8 = uint8
+        self.dtype = next(model.parameters()).dtype
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Float32 RGB [B, 3, H, W] in 0..1, or uint8 RGB -> for each level [B, C_i, ny, nx].
+
+        As `Model.raw`, without its check of the size: a trace would take it for a condition.
+        """
+        x = images.to(self.dtype)
+        if self.uint8:
+            x = x.permute(0, 3, 1, 2) * (1 / 255)
+        outputs: list[Tensor] = []
+        for layer, sources in zip(self.layers, self.sources[:-1], strict=True):
+            outputs.append(layer(*(x if source < 0 else outputs[source] for source in sources)))
+        return [outputs[source] for source in self.sources[-1]]
+
+
+class Head(nn.Module):
+    """Feature maps to boxes and scores.
+
+    The decoding runs in float32 whatever the network's precision is: in float16 a coordinate of
+    1000 px is only known to half a pixel.
+
+    Args:
+        detect: of the folded network.
+        options: whether the outputs are reduced.
+        fewest: number of boxes at the smallest size that the graph takes.
+    """
+
+    def __init__(self, detect: Detect, options: ExportOptions, fewest: int) -> None:
+        super().__init__()
+        self.detect = detect
+        self.reduction: Reduction | None = None
+        if options.nms or options.topk is not None:
+            self.reduction = Reduction(options, detect.nc, fewest)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor] | Rows:
+        """For each level [B, C_i, ny, nx] -> boxes [B, N, 4] and scores [B, N, C], or `Rows`."""
+        maps = self.detect(features)
+        if self.reduction is None:
+            boxes, objectness, classes = self.detect.decode(maps)
+            return cxcywh_to_xyxy(boxes), objectness * classes
+        rows: Rows = self.reduction(*decode_best(self.detect, maps))
+        return rows
+
+
+def decode_best(detect: Detect, maps: Sequence[Tensor]) -> Rows:
+    """Every box with its best class: xyxy [B, N, 4], scores [B, N], class ids [B, N].
+
+    The sigmoid grows with its argument, so the best class is found among the logits and one
+    sigmoid a box is enough.
+    """
+    levels: list[Rows] = []
+    for level, x in enumerate(maps):  # [B, na, ny, nx, 5+nc]
+        y = detect.decode_level(x[..., :5], level)  # [B, na*ny*nx, 5]
+        logit, class_id = x[..., 5:].max(dim=-1)
+        score = y[..., 4] * logit.float().sigmoid().flatten(1)
+        levels.append((cxcywh_to_xyxy(y[..., :4]), score, class_id.flatten(1)))
+    boxes, scores, class_ids = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+    return boxes, scores, class_ids
+
+
+def box_count(spec: ModelSpec, size: tuple[int, int]) -> int:
+    """N: how many boxes an input of (height, width) pixels gives."""
+    height, width = size
+    cells = ((height // stride) * (width // stride) for stride in spec.strides)
+    return sum(len(anchors) * n for anchors, n in zip(spec.anchors, cells, strict=True))

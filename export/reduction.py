@@ -1,0 +1,138 @@
+"""Reduced outputs: the best K boxes, or what is left of them after non-maximum suppression.
+
+A candidate is a box with its best class. (Pairs of box and class would let one crowded object
+fill several rows; whoever evaluates with several labels a box exports the full outputs.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from onnxscript import opset18
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .options import NMS_CANDIDATES, ExportOptions
+
+op: Any = opset18  # its methods are typed for eager arrays, not for symbolic values
+
+Rows = tuple[Tensor, Tensor, Tensor]
+"""boxes [B, K, 4] xyxy, scores [B, K], class_ids [B, K] int64; best first."""
+
+
+def best(boxes: Tensor, scores: Tensor, class_ids: Tensor, k: int) -> Rows:
+    """The k rows with the highest scores, of [B, M, 4], [B, M] and [B, M]."""
+    top, index = scores.topk(k, dim=1)
+    return (
+        boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)),
+        top,
+        class_ids.gather(1, index),
+    )
+
+
+class Reduction(nn.Module):
+    """From every box with its best class to K rows; unused rows have score 0.
+
+    Args:
+        options: with `topk` or `nms`.
+        classes: number of classes.
+        fewest: number of boxes at the smallest input that the graph accepts.
+    """
+
+    def __init__(self, options: ExportOptions, classes: int, fewest: int) -> None:
+        super().__init__()
+        self.options = options
+        self.classes = classes
+        self.rows = options.max_det if options.topk is None else options.topk
+        candidates = NMS_CANDIDATES if options.nms else self.rows
+        if options.nms and not options.dynamic:
+            candidates = max(self.rows, min(candidates, fewest))
+        self.candidates = candidates
+        # A TopK of more rows than there are is an error at run time: empty rows fill it up.
+        self.padding = max(0, candidates - fewest)
+
+    def forward(self, boxes: Tensor, scores: Tensor, class_ids: Tensor) -> Rows:
+        """Boxes [B, N, 4], best scores [B, N] and their classes [B, N] -> K rows."""
+        if self.padding:
+            boxes = F.pad(boxes, (0, 0, 0, self.padding))
+            scores = F.pad(scores, (0, self.padding))
+            class_ids = F.pad(class_ids, (0, self.padding))
+        boxes, scores, class_ids = best(boxes, scores, class_ids, self.candidates)
+        if not self.options.nms:
+            return boxes, scores, class_ids
+        kept = keep_mask(
+            boxes,
+            scores,
+            class_ids,
+            self.classes,
+            self.options.iou,
+            self.options.conf,
+            self.options.max_det,
+        )
+        return best(boxes, scores * kept, class_ids, self.rows)
+
+
+@torch.library.custom_op("yolov4sdk::keep_mask", mutates_args=())
+def keep_mask(
+    boxes: Tensor,
+    scores: Tensor,
+    class_ids: Tensor,
+    classes: int,
+    iou: float,
+    conf: float,
+    max_det: int,
+) -> Tensor:
+    """1 for boxes that class-wise suppression keeps, else 0: float32 [B, K].
+
+    It exists to be traced: torch has no such operator, so it is carried through the trace under
+    this name and translated by `keep_mask_to_onnx`.
+    """
+    raise NotImplementedError("traced for export alone; yolov4sdk.postprocess.nms runs in NumPy")
+
+
+@keep_mask.register_fake
+def _(
+    boxes: Tensor,
+    scores: Tensor,
+    class_ids: Tensor,
+    classes: int,
+    iou: float,
+    conf: float,
+    max_det: int,
+) -> Tensor:
+    return torch.empty_like(scores)
+
+
+def keep_mask_to_onnx(
+    boxes: Any, scores: Any, class_ids: Any, classes: int, iou: float, conf: float, max_det: int
+) -> Any:
+    """`keep_mask` by ONNX NonMaxSuppression, which is class-wise on scores [B, C, K].
+
+    A box scores in its own class alone, so its index pair (image, box) occurs once at most.
+    """
+    ids = op.Constant(value_ints=list(range(classes)))
+    own = op.Equal(
+        op.Unsqueeze(class_ids, op.Constant(value_ints=[1])),
+        op.Unsqueeze(ids, op.Constant(value_ints=[0, 2])),
+    )  # [B, C, K]
+    zero = op.Constant(value_float=0.0)
+    by_class = op.Where(own, op.Unsqueeze(scores, op.Constant(value_ints=[1])), zero)
+    selected = op.NonMaxSuppression(
+        boxes,
+        by_class,
+        op.Constant(value_ints=[max_det]),
+        op.Constant(value_floats=[iou]),
+        op.Constant(value_floats=[conf]),
+    )  # [S, 3]: image, class, box
+    pairs = op.Gather(selected, op.Constant(value_ints=[0, 2]), axis=1)
+    count = op.Gather(op.Shape(selected), op.Constant(value_ints=[0]), axis=0)
+    ones = op.Expand(op.Constant(value_float=1.0), count)
+    return op.ScatterND(op.Mul(scores, zero), pairs, ones)
+
+
+TRANSLATIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
+    torch.ops.yolov4sdk.keep_mask.default: keep_mask_to_onnx,
+}
+"""For torch.onnx.export's custom_translation_table."""
