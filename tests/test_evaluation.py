@@ -202,6 +202,11 @@ def test_result_as_dict_and_table(dataset: DetectionDataset) -> None:
     assert "5 images, 10 boxes" in text and "green" in text and "AR100" in text
 
 
+def test_no_images(dataset: DetectionDataset) -> None:
+    with pytest.raises(DatasetError, match="no images"):
+        evaluate(find_colours, dataset.subset([]))
+
+
 @pytest.mark.parametrize(
     "wrong", [{"conf": 1.5}, {"iou": -1}, {"max_det": 0}, {"batch": 0}, {"size": 100}]
 )

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from train.augment import Augmentation, Sample, augment
 from train.cache import CacheKind, ImageStore, resized_shape
 from yolov4sdk.datasets import DetectionDataset
-from yolov4sdk.errors import SettingError
+from yolov4sdk.errors import DatasetError, SettingError
 
 
 class SampleKey(NamedTuple):
@@ -90,10 +90,13 @@ class TrainSet(Dataset[TrainItem]):
             classes: train on these classes (ids or names) only.
 
         Raises:
+            DatasetError: no images.
             SettingError: the size is no multiple of the stride, or rectangular with mosaic.
             UnknownClassError: a class that the data set does not have.
             ImageError: an image cannot be read while the cache is filled.
         """
+        if not len(dataset):
+            raise DatasetError("there are no images to train on")
         if size < stride or size % stride:
             low = max(size // stride, 1) * stride
             raise SettingError(

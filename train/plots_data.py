@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.loader import Batch
 from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.draw import PALETTE, write_image
 from yolov4sdk.errors import MissingExtraError
@@ -23,6 +22,9 @@ from yolov4sdk.files import atomic_write
 from yolov4sdk.images import read_image
 from yolov4sdk.metrics import Prediction
 from yolov4sdk.preprocess import letterbox, letterbox_plan
+
+if TYPE_CHECKING:
+    from train.loader import Batch
 
 Pixels = NDArray[np.uint8]
 

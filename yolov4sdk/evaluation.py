@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from yolov4sdk.backends.base import Backend, Outputs
 from yolov4sdk.datasets import DetectionDataset
-from yolov4sdk.errors import SettingError
+from yolov4sdk.errors import DatasetError, SettingError
 from yolov4sdk.images import read_image
 from yolov4sdk.metrics import (
     CocoMetrics,
@@ -146,11 +146,13 @@ def evaluate(
 
     Raises:
         SettingError: a threshold or size outside its range.
-        DatasetError: the data set labels a class that the backend does not know.
+        DatasetError: there are no images, or they show a class that the backend does not know.
         ImageError: an image cannot be read.
         MissingExtraError: faster-coco-eval is not installed.
     """
     check_thresholds(conf, iou, max_det)
+    if not len(dataset):
+        raise DatasetError("there are no images to evaluate on")
     spec: ModelSpec | None = getattr(infer, "spec", None)
     if spec is not None:
         dataset = dataset.with_names(spec.names)

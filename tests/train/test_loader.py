@@ -12,7 +12,7 @@ import torch
 from train.augment import Augmentation
 from train.loader import Batch, EpochSampler, TrainSet, make_loader
 from yolov4sdk.datasets import DetectionDataset, load_dataset
-from yolov4sdk.errors import SettingError, UnknownClassError
+from yolov4sdk.errors import DatasetError, SettingError, UnknownClassError
 
 QUIET = Augmentation.none()
 
@@ -176,6 +176,8 @@ def test_background_batch_has_an_empty_target(dataset: DetectionDataset) -> None
 
 
 def test_errors(dataset: DetectionDataset) -> None:
+    with pytest.raises(DatasetError, match="no images"):
+        TrainSet(dataset.subset([]), 64)
     with pytest.raises(SettingError, match="96 and 128"):
         TrainSet(dataset, 100)
     with pytest.raises(SettingError, match="excludes mosaic"):
