@@ -162,26 +162,15 @@ def evaluate(
     if batch < 1:
         raise SettingError(f"batch must be at least 1, got {batch}")
     run = _Runner(infer, spec, conf, iou, max_det, fixed_batch)
-    predictions: list[Prediction | None] = [None] * len(dataset)
-    done, clock = 0, time.perf_counter()
-    seconds = {"load": 0.0, "infer": 0.0, "nms": 0.0}
-    for indices, plans, pixels in _batches(dataset, canvases, batch):
-        seconds["load"] += time.perf_counter() - clock
-        for index, found in zip(indices, run(pixels, plans, seconds), strict=True):
-            predictions[index] = found
-        done += len(indices)
-        if progress is not None:
-            progress(done, len(dataset))
-        clock = time.perf_counter()
-    found_all = [found for found in predictions if found is not None]
+    predictions, seconds = _detect(run, dataset, canvases, batch, progress)
     return EvaluationResult(
         names=dataset.names,
         images=len(dataset),
         boxes=dataset.report.boxes,
-        coco=coco_metrics(dataset, found_all),
-        curves=confidence_curves(dataset, found_all),
-        confusion=confusion_matrix(dataset, found_all),
-        predictions=found_all,
+        coco=coco_metrics(dataset, predictions),
+        curves=confidence_curves(dataset, predictions),
+        confusion=confusion_matrix(dataset, predictions),
+        predictions=predictions,
         settings={
             "size": canvases.size,
             "rectangular": canvases.rectangular,
@@ -192,6 +181,26 @@ def evaluate(
         },
         seconds=seconds,
     )
+
+
+def _detect(
+    run: _Runner,
+    dataset: DetectionDataset,
+    canvases: _Canvases,
+    batch: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[Prediction], dict[str, float]]:
+    """Predictions in the data set's order, and the seconds that the parts of the work took."""
+    found: dict[int, Prediction] = {}
+    seconds = {"load": 0.0, "infer": 0.0, "nms": 0.0}
+    clock = time.perf_counter()
+    for indices, plans, pixels in _batches(dataset, canvases, batch):
+        seconds["load"] += time.perf_counter() - clock
+        found.update(zip(indices, run(pixels, plans, seconds), strict=True))
+        if progress is not None:
+            progress(len(found), len(dataset))
+        clock = time.perf_counter()
+    return [found[index] for index in range(len(dataset))], seconds
 
 
 @dataclass(frozen=True)
@@ -294,6 +303,7 @@ class _Runner:
     def __call__(
         self, pixels: NDArray[np.uint8], plans: Sequence[Letterbox], seconds: dict[str, float]
     ) -> list[Prediction]:
+        """One prediction for each plan; adds to seconds["infer"] and seconds["nms"]."""
         begin = time.perf_counter()
         images = to_input(pixels, self._form, bgr=True)
         if self._batch is not None and len(images) < self._batch:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..backends import load_backend
-from ..datasets import load_dataset
-from ..evaluation import evaluate, print_result
+from ..datasets import DetectionDataset, load_dataset
+from ..evaluation import EvaluationResult, evaluate, print_result
 from ..files import atomic_write
 from ..metrics import coco_results
 from ..tta import AugmentedBackend
@@ -65,14 +65,7 @@ def val(
                 progress=lambda done, _: progress.update(task, completed=done),
             )  # fmt: skip
     if detections is not None:
-        keys = ("image_id", "bbox", "score", "category_id")
-        rows = coco_results(result.predictions).tolist()
-        entries = [
-            dict(zip(keys, (dataset.images[int(i)].name, box, score, int(c)), strict=True))
-            for i, *box, score, c in rows
-        ]
-        with atomic_write(detections) as temporary:
-            temporary.write_text(json.dumps(entries))
+        write_detections(result, dataset, detections)
     if plots is not None:
         from train.plots_data import plot_evaluation, plot_predictions
 
@@ -82,3 +75,21 @@ def val(
         typer.echo(json.dumps(result.to_dict()))
     else:
         print_result(result)
+
+
+def write_detections(result: EvaluationResult, dataset: DetectionDataset, path: Path) -> None:
+    """Write a JSON list of {image_id: the file's name, bbox: [x, y, w, h], score, category_id}.
+
+    As a COCO results file, but images go by their file's name and categories by the class id.
+    """
+    entries = [
+        {
+            "image_id": dataset.images[int(i)].name,
+            "bbox": box,
+            "score": score,
+            "category_id": int(c),
+        }
+        for i, *box, score, c in coco_results(result.predictions).tolist()
+    ]
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(entries))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,6 @@ class RawImage:
     normalised: bool = False
     ignored: Sequence[bool] = ()
     label: Path | None = None
-    size: tuple[int, int] | None = field(default=None)
 
 
 def assemble(
@@ -55,11 +54,10 @@ def assemble(
     sizes: list[tuple[int, int]] = []
     boxes: list[Boxes] = []
     ignored: list[Boxes] = []
-    for entry in _measured(entries, report):
-        assert entry.size is not None
-        rows, crowd = clean_boxes(entry, entry.size, report)
+    for entry, size in _measured(entries, report):
+        rows, crowd = clean_boxes(entry, size, report)
         images.append(entry.path)
-        sizes.append(entry.size)
+        sizes.append(size)
         boxes.append(rows)
         ignored.append(crowd)
     if not images:
@@ -148,8 +146,10 @@ def _without_repeats(raw: Iterable[RawImage], report: DatasetReport) -> list[Raw
     return list(entries.values())
 
 
-def _measured(entries: list[RawImage], report: DatasetReport) -> list[RawImage]:
-    """The entries whose image is there and sound, with its size."""
+def _measured(
+    entries: list[RawImage], report: DatasetReport
+) -> list[tuple[RawImage, tuple[int, int]]]:
+    """The entries whose image is there and sound, with its (height, width)."""
 
     def measure(entry: RawImage) -> tuple[int, int] | ImageNotFoundError | ImageDecodeError:
         try:
@@ -157,7 +157,7 @@ def _measured(entries: list[RawImage], report: DatasetReport) -> list[RawImage]:
         except (ImageNotFoundError, ImageDecodeError) as error:
             return error
 
-    sound: list[RawImage] = []
+    sound: list[tuple[RawImage, tuple[int, int]]] = []
     with ThreadPoolExecutor(4) as pool:  # reading, not computing: threads hide a slow disk
         for entry, size in zip(entries, pool.map(measure, entries, chunksize=64), strict=True):
             if isinstance(size, ImageNotFoundError):
@@ -165,8 +165,7 @@ def _measured(entries: list[RawImage], report: DatasetReport) -> list[RawImage]:
             elif isinstance(size, ImageDecodeError):
                 report.count("corrupt_images", entry.path)
             else:
-                entry.size = size
-                sound.append(entry)
+                sound.append((entry, size))
     return sound
 
 
