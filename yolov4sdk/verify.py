@@ -43,7 +43,8 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well outputs agree with a reference. The error of b against a is |a-b| / max(1, |a|).
+    """How well outputs agree with a reference. The error of b against a is |a-b| / max(1, |a|);
+    of boxes |a| is the largest coordinate of the box.
 
     Attributes:
         boxes_max, boxes_mean: error of the boxes; of full outputs every box counts.
@@ -213,6 +214,17 @@ def error(reference: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray
     return result
 
 
+def box_error(reference: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """|a - b| / max(1, |a|), |a| being the largest coordinate of the box; [..., 4] xyxy.
+
+    A corner is the difference of a centre and half a size: its rounding is theirs, however near
+    to zero it lies.
+    """
+    scale = np.maximum(1, np.abs(reference).max(axis=-1, keepdims=True))
+    result: NDArray[np.float32] = np.abs(reference - value) / scale
+    return result
+
+
 def _common_size(specs: Sequence[ModelSpec], size: tuple[int, int] | None) -> tuple[int, int]:
     if len({spec.names for spec in specs}) != 1:
         raise SettingError("the artefacts have different classes; they are not the same model")
@@ -247,14 +259,16 @@ def _errors(
     if "nms" in forms:
         ours, theirs = detections
         mine, partner = pairs[:, 0], pairs[:, 1]
-        return error(ours[0][mine], theirs[0][partner]), error(ours[1][mine], theirs[1][partner])
+        return box_error(ours[0][mine], theirs[0][partner]), error(
+            ours[1][mine], theirs[1][partner]
+        )
     if "topk" in forms:
         return _closest_errors(reference, other, image)
     if scores.shape != their_scores.shape:
         raise TensorError(
             f"scores {scores.shape} and {their_scores.shape} are of different models or sizes"
         )
-    return error(boxes[image], their_boxes[image]), error(scores[image], their_scores[image])
+    return box_error(boxes[image], their_boxes[image]), error(scores[image], their_scores[image])
 
 
 def _closest_errors(reference: Result, other: Result, image: int) -> Errors:
@@ -267,7 +281,7 @@ def _closest_errors(reference: Result, other: Result, image: int) -> Errors:
     if len(partners[1]) == 0:
         return boxes, scores
     for i, (box, score, class_id) in enumerate(zip(*rows, strict=True)):
-        box_errors = error(partners[0], box).max(axis=1)
+        box_errors = box_error(partners[0], box).max(axis=1)
         score_errors = error(partners[1], score)
         closest = np.argmin(box_errors + score_errors + (partners[2] != class_id))
         boxes[i], scores[i] = box_errors[closest], score_errors[closest]
