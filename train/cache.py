@@ -75,6 +75,7 @@ class ImageStore:
 
         Raises:
             ImageError: the file is gone or broken.
+            SettingError: the cache cannot be written (a full disk).
         """
         if self._images is not None:
             return self._images[index]
@@ -97,9 +98,15 @@ class ImageStore:
             return np.asarray(np.load(file, allow_pickle=False), np.uint8)
         except (OSError, ValueError, EOFError):  # not there yet, or damaged: make it
             image = self._read(index)
+        try:
             with atomic_write(file) as temporary:
                 np.save(temporary, image)
-            return image
+        except OSError as error:
+            raise SettingError(
+                f"the image cache in {folder} cannot be written ({error}); give another folder, "
+                "or train with the cache in RAM or without one"
+            ) from error
+        return image
 
 
 def _default_folder() -> Path:

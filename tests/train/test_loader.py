@@ -153,6 +153,19 @@ def test_damaged_and_stale_disk_cache(tmp_path: Path, dataset: DetectionDataset)
     assert train_set.load(0).image[0, 0, 0] == 9
 
 
+def test_full_disk_names_the_cache(
+    dataset: DetectionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    train_set = TrainSet(dataset, 64, QUIET, cache="disk", cache_dir=tmp_path)
+    monkeypatch.setattr("numpy.save", full)
+    with pytest.raises(SettingError, match=r"image cache .* No space left"):
+        train_set.load(0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_close_mosaic(dataset: DetectionDataset) -> None:
     train_set = TrainSet(dataset, 64, Augmentation(mosaic=1.0, translate=0, scale=0, hsv_v=0))
     train_set.augmentation = train_set.augmentation.without_mosaic()
