@@ -48,7 +48,7 @@ class AnchorFit:
 def _ratios(wh: Array, anchors: Array) -> Array:
     """[N, K]: the worse of both sides' ratios between box and anchor, as a number up to 1."""
     ratio = wh[:, None] / anchors[None]
-    return np.minimum(ratio, 1 / ratio).min(2)
+    return np.asarray(np.minimum(ratio, 1 / ratio).min(2))
 
 
 def measure(wh: Array, anchors: Array) -> AnchorFit:
@@ -80,7 +80,7 @@ def _kmeans(wh: Array, count: int, rng: np.random.Generator) -> Array:
         for k in range(count):
             if (owner == k).any():
                 centres[k] = points[owner == k].mean(0)
-    return np.exp(centres)
+    return np.asarray(np.exp(centres))
 
 
 def fit_anchors(

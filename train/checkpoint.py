@@ -1,8 +1,9 @@
 """The state of a run, saved whole or not at all and read without running anything.
 
-Next to it lie `last.safetensors` and `best.safetensors`: the EMA model, for use. The state holds all
-that the next step depends on, so a resumed run equals an uninterrupted one bit for bit. It is saved
-between optimizer updates only; augmentation and data order follow from seed, epoch and position.
+Next to it lie `last.safetensors` and `best.safetensors`: the EMA model, for use. The state holds
+all that the next step depends on, so a resumed run equals an uninterrupted one bit for bit. It is
+saved between optimizer updates only; augmentation and data order follow from seed, epoch and
+position.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ def _write(path: Path, write: Any) -> None:
     except Exception as error:
         kept = "its previous content is kept" if path.exists() else "nothing was written"
         raise TrainingError(
-            f"{path} cannot be saved ({error}); {kept}. Free space or choose another output folder, "
-            "then go on with --resume"
+            f"{path} cannot be saved ({error}); {kept}. Free space or choose another folder, then "
+            "go on with --resume"
         ) from error
 
 

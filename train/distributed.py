@@ -110,5 +110,7 @@ def synchronised_bn(model: nn.Module, world: World, device: torch.device) -> nn.
     """
     if world.size == 1 or device.type != "cuda":
         return model
-    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(  # type: ignore[no-untyped-call]
+        model
+    )
     return converted

@@ -232,8 +232,7 @@ def _transfer(model: Model, tensors: dict[str, torch.Tensor], source: str, say: 
     loaded = total - len(missing) - len(misshaped)
     if loaded < _LEAST_TRANSFER * total:
         raise TrainingError(
-            f"{source} is of another architecture: {loaded} of {total} tensors fit "
-            f"{model.spec.architecture if isinstance(model.spec.architecture, str) else 'the model'}"
+            f"{source} is of another architecture: only {loaded} of {total} tensors fit"
         )
     say(f"{loaded} of {total} tensors taken from {source}; {len(misshaped)} have another shape")
 

@@ -78,25 +78,25 @@ class Trainer:
         settings = self.job.settings
         while not self.position.finished:
             start = time.perf_counter()
-            if not self._train_epoch():
-                self._save()
-                self.reporter.stop_line()
+            stopped = self._train_epoch()
+            self.reporter.stop_line()
+            if self.position.step == self.job.steps:
+                rate = self.reporter.rate
+                metrics = self._validate()
+                stopped |= self._finish_epoch(metrics, rate, time.perf_counter() - start)
+                self.position.finished |= self.position.epoch >= settings.epochs
+            self._save()
+            if stopped and not self.position.finished:
                 self.reporter.say(
-                    f"stopped by {self.wish.reason or 'another process'} in epoch "
+                    f"stopped by {self.wish.reason or 'request'} in epoch "
                     f"{self.position.epoch + 1} after {self.position.step} batches; go on with "
                     f"--resume {self.run.path}"
                 )
-                return self.position
-            self.reporter.stop_line()
-            rate = self.reporter.rate
-            metrics = self._validate()
-            self._finish_epoch(metrics, rate, time.perf_counter() - start)
-            self.position.finished |= self.position.epoch >= settings.epochs
-            self._save()
+                break
         return self.position
 
     def _train_epoch(self) -> bool:
-        """The rest of the epoch; False when it was left because of a wish to stop."""
+        """The rest of the epoch, or a part of it when somebody asks to stop; True if so."""
         job, position = self.job, self.position
         epoch = position.epoch
         if epoch >= job.settings.mosaic_epochs:
@@ -117,9 +117,9 @@ class Trainer:
             self.reporter.step(means, rates.lr, images)
             if self._pending == 0 and position.step < job.steps:
                 if stop:
-                    return False
+                    return True
                 self._save_sometimes()
-        return True
+        return False
 
     def _train_mode(self) -> None:
         self._network.train()
@@ -203,8 +203,8 @@ class Trainer:
         kept = f"the last good state is {state}" if state.exists() else "no state was saved yet"
         return (
             f"the loss or its gradient is not finite in epoch {self.position.epoch + 1}, batch "
-            f"{self.position.step + 1}; {kept}. Look at the batch's images and labels, or lower the "
-            f"learning rate: {names}"
+            f"{self.position.step + 1}; {kept}. Lower the learning rate, or look at the images and "
+            f"labels of the batch: {names}"
         )
 
     # -- the end of an epoch --------------------------------------------------------------------
@@ -220,8 +220,12 @@ class Trainer:
         job.world.barrier()
         return metrics
 
-    def _finish_epoch(self, metrics: CocoMetrics | None, rate: float, seconds: float) -> None:
-        """Book the epoch: best checkpoint, row, early stop; move on to the next."""
+    def _finish_epoch(self, metrics: CocoMetrics | None, rate: float, seconds: float) -> bool:
+        """Book the epoch: best checkpoint, row, early stop; move on to the next.
+
+        Returns:
+            Whether some process was asked to stop meanwhile.
+        """
         job, position = self.job, self.position
         row: dict[str, Any] = {"epoch": position.epoch + 1, "updates": position.updates}
         row |= {name: s / job.steps for name, s in zip(PARTS, position.sums, strict=True)}
@@ -245,8 +249,10 @@ class Trainer:
             self.reporter.end_epoch(row)
             if give_up:
                 self.reporter.say(f"stopped early: no better mAP for {late} epochs")
-        position.finished = job.world.total([float(give_up)])[0] > 0
+        give_up, stop = (n > 0 for n in job.world.total([float(give_up), float(bool(self.wish))]))
+        position.finished = give_up
         position.epoch, position.step, position.sums = position.epoch + 1, 0, [0.0] * len(PARTS)
+        return stop
 
     # -- saving ---------------------------------------------------------------------------------
 

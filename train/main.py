@@ -70,7 +70,7 @@ def _run(settings: TrainSettings, state: dict[str, Any] | None, wish: StopWish |
         try:
             job = prepare(settings, world, device, reporter.say)
             position = _start(job, run, state)
-            trainer = Trainer(job, run, reporter, wish or heard, position)
+            trainer = Trainer(job, run, reporter, heard if wish is None else wish, position)
             position = trainer.fit()
             if position.finished and world.is_main:
                 _finish(job, run, reporter, position)

@@ -46,8 +46,8 @@ def _mish(x: Tensor, with_slope: bool) -> tuple[Tensor, Tensor | None]:
     chunk = _CHUNK * torch.get_num_threads()
     scratch = x.new_empty(3, min(chunk, x.numel()))
     one = x.new_ones(())
-    rows, outs = _flat(x).split(chunk), _flat(out).split(chunk)
-    slopes = [None] * len(rows) if slope is None else _flat(slope).split(chunk)
+    rows, outs = torch.split(_flat(x), chunk), torch.split(_flat(out), chunk)
+    slopes = [None] * len(rows) if slope is None else torch.split(_flat(slope), chunk)
     for row, target, derivative in zip(rows, outs, slopes, strict=True):
         _mish_chunk(row, one, scratch, target, derivative)
     return out, slope
@@ -64,7 +64,8 @@ class _Mish(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
-        return grad * slope
+        product: Tensor = grad * slope
+        return product
 
 
 def _is_dense(x: Tensor) -> bool:
@@ -81,7 +82,7 @@ class FastMish(nn.Module):
         if not _is_dense(x):
             x = x.contiguous()
         if torch.is_grad_enabled() and x.requires_grad:
-            out: Tensor = _Mish.apply(x)
+            out: Tensor = _Mish.apply(x)  # type: ignore[no-untyped-call]
             return out
         return _mish(x, False)[0]
 

@@ -67,8 +67,8 @@ class RunFolder:
         self.path = Path(path)
         if fresh and (self.path / STATE_FILE).exists():
             raise TrainingError(
-                f"{self.path} holds a run already; go on with it by --resume {self.path}, or choose "
-                "another --output"
+                f"{self.path} holds a run already; go on with it by --resume {self.path}, or "
+                "choose another --output"
             )
         self.path.mkdir(parents=True, exist_ok=True)
 

@@ -1,0 +1,413 @@
+"""The backbone alone: a detector's first layers as an image classifier, beside a ResNet-50.
+
+The reading notes ask whether CSPDarknet53 converges slower and takes more memory than a ResNet;
+`train_backbones` trains both under one recipe and measures it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.distributed import World
+from train.machine import pick_device, tune
+from train.mish import use_fast_mish
+from train.optimizer import make_optimizer, set_rates
+from train.resnet import resnet50
+from train.schedule import Schedule
+from yolov4sdk.errors import DatasetError, SettingError, TrainingError
+from yolov4sdk.files import atomic_write
+from yolov4sdk.images import SUFFIXES, read_image
+from yolov4sdk.models import Model, build_model
+
+_LEAST_AREA = 0.35  # of the image in a random crop
+_PAD = 114  # grey, as the detector's letterbox
+RESNET = "resnet50"  # in `BackboneSettings.models`
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """A classification run.
+
+    Attributes:
+        data: a folder with `train` and `val`, each with one folder of images a class.
+        output: folder for the weights, one `<name>-backbone.safetensors` a detector's name.
+        models: names of built-in detectors whose backbone is trained, and "resnet50".
+        size, epochs, batch, lr, weight_decay, seed: one recipe for all of them.
+        device: "cpu", "cuda", "cuda:N" or "auto".
+        threads: of torch on the CPU; None is all.
+    """
+
+    data: str
+    output: str = "runs/backbone"
+    models: tuple[str, ...] = ("yolov4-csp", RESNET)
+    size: int = 128
+    epochs: int = 20
+    batch: int = 32
+    lr: float = 0.05  # with a batch of 32, what SGD from scratch takes for both kinds of network
+    weight_decay: float = 5e-4
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("size", "epochs", "batch", "lr"):
+            if getattr(self, name) <= 0:
+                raise SettingError(f"{name} is {getattr(self, name)}; expected more than 0")
+        if not self.models:
+            raise SettingError("no models to train; name built-in detectors or resnet50")
+
+
+@dataclass(frozen=True)
+class BackboneResult:
+    """What one network's training measured.
+
+    Attributes:
+        name: as asked for.
+        parameters: of the network with its classifier.
+        accuracy: on the validation images after each epoch, 0 to 1.
+        loss: mean training loss of each epoch.
+        images_per_second: of training.
+        memory: most memory that training added, GiB: of the GPU, or of the process.
+    """
+
+    name: str
+    parameters: int
+    accuracy: list[float]
+    loss: list[float]
+    images_per_second: float
+    memory: float
+
+    def epochs_to(self, accuracy: float) -> int | None:
+        """The first epoch, from 1, that reached an accuracy; None if none did."""
+        reached = (i for i, a in enumerate(self.accuracy, 1) if a >= accuracy)
+        return next(reached, None)
+
+
+# -- networks -----------------------------------------------------------------------------------
+
+
+class Classifier(nn.Module):
+    """A detector's backbone, the mean over the picture, and one linear layer.
+
+    The backbone's keys stay `model.<index>...`, those of the detector.
+    """
+
+    def __init__(self, detector: Model, classes: int) -> None:
+        super().__init__()
+        self.model = nn.ModuleList(list(detector.model)[: backbone_length(detector)])
+        with torch.no_grad():
+            channels = self._features(torch.zeros(1, 3, 64, 64)).shape[1]
+        self.head = nn.Linear(channels, classes)
+
+    def _features(self, images: Tensor) -> Tensor:
+        for layer in self.model:  # the backbone is a plain chain
+            images = layer(images)
+        return images
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W], RGB in 0..1 -> [B, classes] logits."""
+        logits: Tensor = self.head(self._features(images).mean((2, 3)))
+        return logits
+
+
+def backbone_length(detector: Model) -> int:
+    """How many layers come before the first that reads another than the one before it, or SPPCSP.
+
+    Raises:
+        TrainingError: the model has no such chain.
+    """
+    from yolov4sdk.models.blocks import SPPCSP
+
+    for index, (layer, sources) in enumerate(zip(detector.model, detector.sources, strict=True)):
+        if isinstance(layer, SPPCSP) or sources not in ((index - 1,), (-1,)):
+            if index:
+                return index
+            break
+    raise TrainingError("the model does not begin with a chain of layers: there is no backbone")
+
+
+def load_backbone(model: Model, path: str) -> str:
+    """Put weights written by `train_backbones` into a detector; returns a line to show.
+
+    Raises:
+        TrainingError: no such file, or it is of another architecture.
+    """
+    from safetensors.torch import load_file
+
+    if not Path(path).is_file():
+        raise TrainingError(f"there is no backbone file {path}")
+    tensors = {k: v for k, v in load_file(path).items() if k.startswith("model.")}
+    own = model.state_dict()
+    wrong = [k for k, v in tensors.items() if k not in own or own[k].shape != v.shape]
+    if wrong or not tensors:
+        raise TrainingError(
+            f"{path} is not the backbone of this model: {len(wrong)} of {len(tensors)} tensors do "
+            "not fit; train it with the same model name"
+        )
+    model.load_state_dict(tensors, strict=False)
+    return f"{len(tensors)} of {len(own)} tensors taken from the backbone {path}"
+
+
+def make_network(name: str, classes: int) -> nn.Module:
+    """A classifier by name: "resnet50", or a built-in detector's backbone."""
+    if name == RESNET:
+        return resnet50(classes)
+    return Classifier(build_model(name), classes)
+
+
+# -- images -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Images of a folder that has one folder a class.
+
+    Attributes:
+        classes: the folders' names, sorted.
+        images: uint8 RGB, the short side `size`, any aspect.
+        labels: index into `classes`.
+    """
+
+    classes: tuple[str, ...]
+    images: list[np.ndarray[Any, np.dtype[np.uint8]]]
+    labels: list[int]
+
+
+def read_folder(folder: Path, size: int, classes: Sequence[str] | None = None) -> ImageFolder:
+    """Read and shrink all images of a folder-per-class set.
+
+    Raises:
+        DatasetError: no folder, no classes, an unknown class or a class without images.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}; expected one folder of images a class")
+    names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+    if len(names) < 2:
+        raise DatasetError(f"{folder} has {len(names)} class folders; expected two or more")
+    if classes is not None and not set(names) <= set(classes):
+        raise DatasetError(f"{folder} has classes that train lacks: {set(names) - set(classes)}")
+    order = tuple(classes or names)
+    images, labels = [], []
+    for name in names:
+        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise DatasetError(f"the class folder {folder / name} has no images")
+        for file in files:
+            images.append(_shrink(read_image(file)[..., ::-1], size))
+            labels.append(order.index(name))
+    return ImageFolder(order, images, labels)
+
+
+def _shrink(image: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+    """The short side to `size`, by area when it shrinks."""
+    scale = size / min(image.shape[:2])
+    shape = (max(size, round(image.shape[1] * scale)), max(size, round(image.shape[0] * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), shape, interpolation=method))
+
+
+def crop(
+    image: np.ndarray[Any, Any], size: int, rng: np.random.Generator | None
+) -> np.ndarray[Any, Any]:
+    """A square of `size`: random area, place and mirroring with `rng`, else the centre."""
+    height, width = image.shape[:2]
+    if rng is None:
+        top, left = (height - size) // 2, (width - size) // 2
+        return np.asarray(image[top : top + size, left : left + size])
+    side = int(min(height, width) * math.sqrt(rng.uniform(_LEAST_AREA, 1)))
+    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    part = cv2.resize(image[top : top + side, left : left + side], (size, size))
+    return np.asarray(part[:, ::-1] if rng.random() < 0.5 else part)
+
+
+def batch_of(
+    data: ImageFolder, indices: Sequence[int], size: int, key: tuple[int, ...] | None
+) -> tuple[Tensor, Tensor]:
+    """Images float32 [B, 3, size, size] in 0..1 and labels int64 [B]; `key` seeds the crops."""
+    pictures = [
+        crop(data.images[i], size, None if key is None else np.random.default_rng([*key, i]))
+        for i in indices
+    ]
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    images = stacked.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    return images, torch.tensor([data.labels[i] for i in indices])
+
+
+# -- training -----------------------------------------------------------------------------------
+
+
+def train_backbones(settings: BackboneSettings, say: Any) -> list[BackboneResult]:
+    """Train each network by the same recipe; write the backbones' weights.
+
+    Args:
+        settings: the run.
+        say: called with lines to show.
+
+    Raises:
+        DatasetError: the folders are not as expected.
+        TrainingError: a loss that is not finite.
+    """
+    device = pick_device(settings.device, World())
+    tune(device, settings.threads, World())
+    train = read_folder(Path(settings.data) / "train", settings.size)
+    val = read_folder(Path(settings.data) / "val", settings.size, train.classes)
+    say(f"{len(train.images)} training and {len(val.images)} validation images, "
+        f"{len(train.classes)} classes")  # fmt: skip
+    results = []
+    for name in settings.models:
+        torch.manual_seed(settings.seed)
+        network = make_network(name, len(train.classes))
+        results.append(_train_one(name, network, train, val, settings, device, say))
+        if isinstance(network, Classifier):
+            path = Path(settings.output) / f"{name}-backbone.safetensors"
+            _save(network, path)
+            say(f"{path}: start a detector with `yolov4sdk train --model {name} --backbone {path}`")
+    return results
+
+
+def _train_one(
+    name: str,
+    network: nn.Module,
+    train: ImageFolder,
+    val: ImageFolder,
+    settings: BackboneSettings,
+    device: torch.device,
+    say: Any,
+) -> BackboneResult:
+    use_fast_mish(network)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    steps = math.ceil(len(train.images) / settings.batch)
+    schedule = Schedule(
+        settings.epochs, steps, settings.lr, final=0.01, momentum=0.9, warmup_epochs=1.0,
+        warmup_iterations=0, warmup_bias_lr=0.0,
+    )  # fmt: skip
+    optimizer = make_optimizer(network, "sgd", settings.lr, 0.9, settings.weight_decay)
+    accuracy, losses, seconds = [], [], 0.0
+    with _MemoryWatch(device) as memory:
+        for epoch in range(settings.epochs):
+            start = time.perf_counter()
+            losses.append(
+                _train_epoch(network, train, settings, epoch, schedule, optimizer, device)
+            )
+            seconds += time.perf_counter() - start
+            accuracy.append(_accuracy(network, val, settings, device))
+            say(
+                f"{name} epoch {epoch + 1}/{settings.epochs} loss {losses[-1]:.4f} "
+                f"accuracy {accuracy[-1]:.4f}"
+            )
+    parameters = sum(p.numel() for p in network.parameters())
+    rate = settings.epochs * len(train.images) / seconds
+    return BackboneResult(name, parameters, accuracy, losses, rate, memory.added)
+
+
+def _train_epoch(
+    network: nn.Module,
+    train: ImageFolder,
+    settings: BackboneSettings,
+    epoch: int,
+    schedule: Schedule,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+) -> float:
+    network.train()
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(train.images))
+    total = 0.0
+    for step in range(schedule.steps_per_epoch):
+        indices = order[step * settings.batch : (step + 1) * settings.batch].tolist()
+        if len(indices) == 1:
+            break  # batch norm has no statistics of one image at the deepest level
+        images, labels = batch_of(train, indices, settings.size, (settings.seed, epoch))
+        loss = F.cross_entropy(network(images.to(device)), labels.to(device))
+        value = float(loss)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} in epoch {epoch + 1}; lower the learning rate"
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        set_rates(optimizer, schedule.at(epoch * schedule.steps_per_epoch + step))
+        optimizer.step()
+        optimizer.zero_grad()
+        total += value * len(indices)
+    return total / len(train.images)
+
+
+@torch.inference_mode()
+def _accuracy(
+    network: nn.Module, val: ImageFolder, settings: BackboneSettings, device: torch.device
+) -> float:
+    network.eval()
+    right = 0
+    for start in range(0, len(val.images), settings.batch):
+        indices = range(start, min(start + settings.batch, len(val.images)))
+        images, labels = batch_of(val, indices, settings.size, None)
+        right += int((network(images.to(device)).argmax(1).cpu() == labels).sum())
+    return right / len(val.images)
+
+
+def _save(network: Classifier, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {
+        k: v.detach().cpu().contiguous()
+        for k, v in network.state_dict().items()
+        if k.startswith("model.")
+    }
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary)
+
+
+class _MemoryWatch:
+    """The most memory in use while it is open, above that at its start, in GiB.
+
+    The process's peak never falls, so on a CPU the resident size is sampled in a thread: the
+    second network's figure must not be the first one's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._over = threading.Event()
+        self.added = math.nan
+
+    def __enter__(self) -> _MemoryWatch:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._start = torch.cuda.memory_allocated(self._device)
+            return self
+        self._start = self._peak = _resident()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+        return self
+
+    def _sample(self) -> None:
+        while not self._over.wait(0.05):
+            self._peak = max(self._peak, _resident())
+
+    def __exit__(self, *_: object) -> None:
+        if self._device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self._device)
+        else:
+            self._over.set()
+            self._thread.join()
+            peak = self._peak
+        self.added = (peak - self._start) / 2**30
+
+
+def _resident() -> int:
+    """Bytes of this process in memory, 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError):
+        return 0
+    return pages * 4096
