@@ -16,6 +16,8 @@ from .detect import detect
 from .import_model import import_model
 from .info import info
 from .models import models
+from .train import train
+from .train_backbone import train_backbone
 
 app = typer.Typer(
     name="yolov4sdk",
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.command("detect")(detect)
 app.command("import")(import_model)
 app.command("models")(models)
+app.command("train")(train)
+app.command("train-backbone")(train_backbone)
 app.command("info")(info)
 
 
