@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from .tiny import make_tiny
+
+if TYPE_CHECKING:
+    from yolov4sdk.models import Model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -29,3 +35,35 @@ def oracle_dir(shared_dir: Path) -> Path:
 def photos_dir() -> Path:
     """The photographs that are part of the repository."""
     return REPOSITORY / "examples" / "images"
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Model:
+    """A network of three classes for 160 x 160 pixels; see `make_tiny`."""
+    return make_tiny(["ant", "bee", "cow"])
+
+
+@pytest.fixture(scope="session")
+def tiny_artefacts(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny model as a file for each backend, dynamic in batch and size."""
+    from export import export_model
+    from yolov4sdk.models.checkpoints import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("tiny")
+    save_checkpoint(tiny_model, folder / "tiny.safetensors")
+    for engine, suffix in (("onnx", "onnx"), ("openvino", "xml")):
+        export_model(tiny_model, engine, folder / f"tiny.{suffix}", batch=None, dynamic=True)
+    return {
+        "torch": folder / "tiny.safetensors",
+        "onnxruntime": folder / "tiny.onnx",
+        "openvino": folder / "tiny.xml",
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_fixed(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as ONNX for batches of exactly 2 at 96 x 160."""
+    from export import export_model
+
+    path = tmp_path_factory.mktemp("fixed") / "fixed.onnx"
+    return export_model(tiny_model, "onnx", path, batch=2, size=(96, 160)).path

@@ -26,8 +26,8 @@ class Detector:
     """One detector over all runtimes. Several threads may call the same one.
 
     Args:
-        model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, or None
-            for the embedded default.
+        model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, a loaded
+            `Backend`, or None for the embedded default.
         backend: "torch", "onnxruntime" or "openvino"; None picks it by the file.
         device: "auto", "cpu", "cuda", "cuda:1", or a device of OpenVINO.
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
@@ -78,6 +78,8 @@ class Detector:
         self.backend: Backend = (
             _load_default(backend, device, precision, threads)
             if model is None
+            else model
+            if hasattr(model, "infer")
             else load_backend(model, backend, device, precision, threads)
         )
         try:

@@ -100,12 +100,11 @@ def _candidates(
     scores: NDArray[np.float32], conf: float, multi_label: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and class ids above `conf`, in the order of the rows."""
-    above = scores > conf
+    rows, ids = np.divmod(np.flatnonzero(scores > conf), scores.shape[1])
     if multi_label:
-        rows, ids = np.divmod(np.flatnonzero(above), scores.shape[1])
         return rows, ids
     # Few rows have any class above the threshold: only these are searched for their best.
-    rows = np.flatnonzero(above.any(axis=1))
+    rows = np.unique(rows)
     return rows, scores[rows].argmax(axis=1)
 
 

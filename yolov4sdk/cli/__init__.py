@@ -12,12 +12,15 @@ import typer
 
 from .. import __version__
 from ..errors import YOLOv4Error
+from .data import data_app
 from .detect import detect
+from .export import export
 from .import_model import import_model
 from .info import info
 from .models import models
 from .train import train
 from .train_backbone import train_backbone
+from .val import val
 
 app = typer.Typer(
     name="yolov4sdk",
@@ -25,12 +28,18 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("detect")(detect)
-app.command("import")(import_model)
-app.command("models")(models)
-app.command("train")(train)
-app.command("train-backbone")(train_backbone)
-app.command("info")(info)
+for name, command in {
+    "detect": detect,
+    "import": import_model,
+    "export": export,
+    "train": train,
+    "train-backbone": train_backbone,
+    "val": val,
+    "models": models,
+    "info": info,
+}.items():
+    app.command(name)(command)
+app.add_typer(data_app, name="data")
 
 
 def _show_version(wanted: bool) -> None:

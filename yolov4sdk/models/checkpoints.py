@@ -45,20 +45,16 @@ def load_checkpoint(path: str | Path) -> Model:
     """
     header = read_header(path)
     spec = spec_of(header, path)
-    model = model_from_spec(spec)
+    with torch.device("meta"):  # the weights come from the file: none are made before
+        model = build_model(spec.architecture, spec.names, spec.anchors)
     try:
         tensors = _safetensors().load_file(path)
     except Exception as error:  # safetensors raises its own error type and OSError
         raise ForeignFileError(f"{path} is no readable safetensors file: {error}") from error
-    load_weights(model, tensors, str(path))
-    return model.eval()
-
-
-def model_from_spec(spec: ModelSpec) -> Model:
-    """The spec's network with uninitialised weights, ready for `load_weights`."""
-    model = build_model(spec.architecture, spec.names, spec.anchors)
+    _misfits(model, tensors, str(path), strict=True)
+    model.load_state_dict(tensors, assign=True)
     model.spec = spec
-    return model
+    return model.eval()
 
 
 def load_weights(
@@ -78,6 +74,18 @@ def load_weights(
     Raises:
         StateDictError: with `strict`, listing all three.
     """
+    missing, unexpected, misshaped = _misfits(model, tensors, source, strict)
+    with torch.no_grad():
+        for key, target in model.state_dict().items():
+            if key in tensors and tensors[key].shape == target.shape:
+                target.copy_(tensors[key])
+    return missing, unexpected, misshaped
+
+
+def _misfits(
+    model: Model, tensors: Mapping[str, Tensor], source: str, strict: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Keys that are missing, unexpected, misshaped; with `strict` they are an error."""
     own = model.state_dict()
     missing = [k for k in own if k not in tensors and not k.endswith(OPTIONAL_SUFFIX)]
     unexpected = [k for k in tensors if k not in own]
@@ -88,10 +96,6 @@ def load_weights(
     ]
     if strict and (missing or unexpected or misshaped):
         raise StateDictError(source, missing, unexpected, misshaped)
-    with torch.no_grad():
-        for key, target in own.items():
-            if key in tensors and tensors[key].shape == target.shape:
-                target.copy_(tensors[key])
     return missing, unexpected, misshaped
 
 

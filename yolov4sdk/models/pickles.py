@@ -177,8 +177,9 @@ def _rebuild_tensor(
     if not all(isinstance(n, int) and n >= 0 for n in numbers):
         raise pickle.UnpicklingError(f"a tensor of impossible shape {tuple(size)}")
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    values = math.prod(int(n) for n in size)
     # Strides of zero could announce more values than there are.
-    if math.prod(size) > storage.numel() or (math.prod(size) and last >= storage.numel()):
+    if values > storage.numel() or (values and last >= storage.numel()):
         raise TruncatedFileError("a tensor reaches past the end of its storage")
     return torch.as_strided(storage, tuple(size), tuple(stride), offset)
 

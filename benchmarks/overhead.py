@@ -1,0 +1,102 @@
+"""What the Detector costs beside the network: `python -m benchmarks.overhead`.
+
+A 1280 x 720 JPEG goes through everything but the network (a backend gives recorded outputs at
+once): decoding, letterbox, conversion to the input, NMS and the way back to image pixels. Each
+part is timed alone as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from yolov4sdk import Detector
+from yolov4sdk.backends import Outputs
+from yolov4sdk.backends.base import ContextManager
+from yolov4sdk.images import decode
+from yolov4sdk.names import COCO
+from yolov4sdk.postprocess import nms
+from yolov4sdk.preprocess import letterbox, letterbox_plan, to_input
+from yolov4sdk.spec import ModelSpec
+from yolov4sdk.timing import alternate, machine
+
+PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "images" / "dog.jpg"
+SIZE = (640, 640)
+CELLS = 3 * (80 * 80 + 40 * 40 + 20 * 20)
+
+
+class Recorded(ContextManager):
+    """A backend that gives the same outputs at once."""
+
+    name, device, precision = "recorded", "cpu", "fp32"
+
+    def __init__(self, outputs: Outputs) -> None:
+        self.outputs = outputs
+        anchors = (((10.0, 10.0),),) * 3
+        self.spec = ModelSpec(
+            "yolov4-csp", COCO, (8, 16, 32), anchors, input_size=SIZE, dynamic_size=False
+        )
+
+    def infer(self, batch: np.ndarray) -> Outputs:
+        """The recorded outputs."""
+        return self.outputs
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def outputs(objects: int) -> Outputs:
+    """As a trained network gives them: near zero everywhere, some twenty boxes on each object."""
+    rng = np.random.default_rng(0)
+    boxes = rng.uniform(0, 600, (1, CELLS, 4)).astype(np.float32)
+    boxes[..., 2:] = boxes[..., :2] + rng.uniform(8, 40, (1, CELLS, 2))
+    scores = (rng.random((1, CELLS, 80), np.float32) ** 20) * np.float32(0.1)
+    for rows in rng.permutation(CELLS)[: objects * 20].reshape(objects, 20):
+        left, top, width, height = rng.uniform(20, 300, 4)
+        corner = np.array([left, top, left + width, top + height])
+        boxes[0, rows] = corner + rng.normal(0, 3, (20, 4))
+        scores[0, rows, rng.integers(80)] = rng.uniform(0.2, 0.95, 20)
+    return Outputs(boxes, scores)
+
+
+def parts(data: bytes, result: Outputs) -> dict[str, Callable[[], Any]]:
+    """The whole and each part of it, as functions without arguments."""
+    image = decode(data)
+    plan = letterbox_plan((image.shape[0], image.shape[1]), SIZE)
+    canvas = letterbox(image, plan)[None]
+    kept = nms(result.boxes[0], result.scores[0])
+    detector = Detector(Recorded(result))
+    return {
+        "Detector without the network": lambda: detector(data),
+        "decode": lambda: decode(data),
+        "letterbox": lambda: letterbox(image, plan, canvas[0]),
+        "to the network's input": lambda: to_input(canvas, "float_nchw", bgr=True),
+        "NMS": lambda: nms(result.boxes[0], result.scores[0]),
+        "back to image pixels": lambda: plan.to_source(kept[0]),
+    }
+
+
+def main() -> None:
+    """Print a Markdown table of medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100)
+    args = parser.parse_args()
+    photograph = cv2.resize(cv2.imread(str(PHOTOGRAPH)), (1280, 720))
+    data = cv2.imencode(".jpg", photograph, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    result = outputs(objects=10)
+    times = alternate(parts(data, result), args.rounds)
+    print(f"{machine()}; 1280 x 720 JPEG of {len(data) // 1000} KB, {SIZE[0]} x {SIZE[1]} input, ")
+    print(f"{CELLS:,} boxes x 80 classes, {args.rounds} alternating rounds\n")
+    print("| part | median ms | fastest ms |\n|---|---|---|")
+    for name, seconds in times.items():
+        print(f"| {name} | {1e3 * statistics.median(seconds):.2f} | {1e3 * min(seconds):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
