@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .tiny import make_tiny
+from .tiny import make_micro, make_tiny
 
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
@@ -46,17 +46,26 @@ def tiny_model() -> Model:
 @pytest.fixture(scope="session")
 def tiny_artefacts(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tiny model as a file for each backend, dynamic in batch and size."""
+    return _artefacts(tiny_model, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def micro_artefacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A network of five convolutions as a file for each backend."""
+    return _artefacts(make_micro(["ant"]), tmp_path_factory.mktemp("micro"))
+
+
+def _artefacts(model: Model, folder: Path) -> dict[str, Path]:
     from export import export_model
     from yolov4sdk.models.checkpoints import save_checkpoint
 
-    folder = tmp_path_factory.mktemp("tiny")
-    save_checkpoint(tiny_model, folder / "tiny.safetensors")
+    save_checkpoint(model, folder / "model.safetensors")
     for engine, suffix in (("onnx", "onnx"), ("openvino", "xml")):
-        export_model(tiny_model, engine, folder / f"tiny.{suffix}", batch=None, dynamic=True)
+        export_model(model, engine, folder / f"model.{suffix}", batch=None, dynamic=True)
     return {
-        "torch": folder / "tiny.safetensors",
-        "onnxruntime": folder / "tiny.onnx",
-        "openvino": folder / "tiny.xml",
+        "torch": folder / "model.safetensors",
+        "onnxruntime": folder / "model.onnx",
+        "openvino": folder / "model.xml",
     }
 
 

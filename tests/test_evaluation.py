@@ -215,15 +215,18 @@ def test_settings(dataset: DetectionDataset, wrong: dict[str, Any]) -> None:
         evaluate(find_colours, dataset, **{"size": 320, **wrong})
 
 
-def test_authors_figures_on_bccd(shared_dir: Path) -> None:
+@pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])
+def test_authors_figures_on_bccd(engine: str, shared_dir: Path, tmp_path: Path) -> None:
     """The checkpoint of the authors' code reaches the figures of the oracle's README."""
-    torch = pytest.importorskip("torch")
+    from export import export_model
     from yolov4sdk.backends import load_backend
     from yolov4sdk.models.official import import_official
 
-    torch.set_num_threads(2)
     dataset = load_dataset(shared_dir / "data" / "bccd", "test")
-    model = import_official(shared_dir / "oracle" / "official-bccd.pt")
+    model: Any = import_official(shared_dir / "oracle" / "official-bccd.pt", size=320)
+    if engine != "torch":
+        output = tmp_path / ("bccd.onnx" if engine == "onnx" else "bccd.xml")
+        model = export_model(model, engine, output, batch=None, dynamic=True).path
     with load_backend(model) as backend:
         result = evaluate(backend, dataset, size=320)
     assert (result.images, result.boxes) == (72, 945)

@@ -42,3 +42,25 @@ def make_tiny(names: Sequence[str], size: int = 160, seed: int = 0) -> Model:
         assert norm.running_var is not None
         norm.running_var.clamp_(min=0.1)
     return model.eval()
+
+
+def make_micro(names: Sequence[str]) -> Model:
+    """Five convolutions and a head: the smallest network with all three levels."""
+    import torch
+
+    from yolov4sdk.models import build_model
+
+    torch.manual_seed(0)
+    convs = [[-1, 1, "Conv", [8, 3, 2]] for _ in range(5)]
+    return build_model(
+        {
+            "nc": len(names),
+            "depth_multiple": 1.0,
+            "width_multiple": 1.0,
+            "input_size": 64,
+            "anchors": [[4, 5], [12, 25], [48, 36]],
+            "backbone": convs,
+            "head": [[[2, 3, 4], 1, "Detect", ["nc", "anchors"]]],
+        },
+        names=names,
+    ).eval()
