@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,20 +26,19 @@ PHOTOGRAPHS: Final = Path(__file__).resolve().parent.parent / "examples" / "imag
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a file may differ from torch (see `Agreement`); None is not judged.
+    """How far a file may differ from torch; the fields are those of `Agreement`."""
 
-    One detection more or less is always allowed: it may lie on a threshold.
-    """
-
-    boxes: float | None
-    scores: float
+    boxes_max: float
+    boxes_mean: float
+    scores_max: float
     matched: float
 
 
 TOLERANCES: Final = {
-    "fp32": Tolerance(boxes=1e-3, scores=1e-3, matched=0.98),
-    # Boxes of the background may move by pixels in float16; boxes that are detected may not.
-    "fp16": Tolerance(boxes=None, scores=0.05, matched=0.95),
+    "fp32": Tolerance(boxes_max=1e-3, boxes_mean=1e-4, scores_max=1e-3, matched=0.95),
+    # In float16 boxes of the background may move by pixels, and of nearly equal boxes another one
+    # may survive the suppression, most of all on noise and with random weights.
+    "fp16": Tolerance(boxes_max=math.inf, boxes_mean=1e-2, scores_max=0.03, matched=0.8),
 }
 
 
@@ -110,28 +110,33 @@ def check_file(path: Path, model: Model, options: ExportOptions, spec: ModelSpec
                 )
                 checks.append(Check(f"{kind} and noise", size, batch, agreement))
     for check in checks:
-        judge(path.name, check, TOLERANCES[spec.precision])
+        judge(path.name, check, TOLERANCES[spec.precision], options.max_det)
     return checks
 
 
-def judge(name: str, check: Check, tolerance: Tolerance) -> None:
-    """Raise VerificationError unless the check is within the tolerance. NaN never is."""
+def judge(name: str, check: Check, tolerance: Tolerance, max_det: int) -> None:
+    """Raise VerificationError unless the check is within the tolerance; NaN never is."""
     found = check.agreement
-    where = f"{name} differs from torch ({check.shown}, {check.size}, batch {check.batch})"
-    if tolerance.boxes is not None and not found.boxes_max <= tolerance.boxes:
-        raise VerificationError(
-            f"{where}: largest error of the boxes {found.boxes_max:.3g}, allowed "
-            f"{tolerance.boxes:g}; the file was not kept"
+    complaints = [
+        f"{what} {getattr(found, field):.3g}, allowed {getattr(tolerance, field):g}"
+        for field, what in (
+            ("boxes_max", "largest error of the boxes"),
+            ("boxes_mean", "mean error of the boxes"),
+            ("scores_max", "largest error of the scores"),
         )
-    if not found.scores_max <= tolerance.scores:
-        raise VerificationError(
-            f"{where}: largest error of the scores {found.scores_max:.3g}, allowed "
-            f"{tolerance.scores:g}; the file was not kept"
+        if not getattr(found, field) <= getattr(tolerance, field)
+    ]
+    # One detection more or less is always allowed: it may lie on a threshold. Where max_det cut
+    # them off, the choice among nearly equal scores says nothing.
+    cut = found.detections >= max_det * found.images
+    if not cut and found.unmatched > max(1, (1 - tolerance.matched) * found.detections):
+        complaints.append(
+            f"{found.matched:.1%} of the detections match, {tolerance.matched:.0%} must"
         )
-    if found.unmatched > max(1, (1 - tolerance.matched) * found.detections):
+    if complaints:
         raise VerificationError(
-            f"{where}: {found.matched:.1%} of the detections match, at least "
-            f"{tolerance.matched:.0%} must; the file was not kept"
+            f"{name} differs from torch ({check.shown}, size {check.size}, batch {check.batch}): "
+            f"{'; '.join(complaints)}. The file was not kept"
         )
 
 

@@ -73,6 +73,26 @@ class Head(nn.Module):
         return rows
 
 
+class Halves(nn.Module):
+    """The layers and the head side by side, for one trace; `join` then connects them.
+
+    Convolutions do not care for the size of an image, while a trace with symbolic sizes reasons
+    about them at every convolution (88 s for the smallest model, 15 s this way). Only in the head
+    do sizes matter, where they become grids of cells: only there are they symbolic.
+    """
+
+    def __init__(self, layers: Layers, head: Head) -> None:
+        super().__init__()
+        self.layers = layers
+        self.head = head
+
+    def forward(
+        self, images: Tensor, features: list[Tensor]
+    ) -> tuple[list[Tensor], tuple[Tensor, Tensor] | Rows]:
+        """Feature maps of the images, and boxes and scores of other feature maps."""
+        return self.layers(images), self.head(features)
+
+
 def decode_best(detect: Detect, maps: Sequence[Tensor]) -> Rows:
     """Every box with its best class: xyxy [B, N, 4], scores [B, N], class ids [B, N].
 

@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("The export to ONNX", "export", error.name) from error
 
-from .graph import Head, Layers, box_count
+from .graph import Halves, Head, Layers, box_count
 from .half import halve
 from .join import forget_shapes, join
 from .mish import MishForm, expand_mish
@@ -59,52 +59,32 @@ def write_onnx(
     network = fold(model) if folded else model
     if options.precision == "fp16":
         network = halve(network)
-    traced = _trace_network(network, options, spec)
+    traced = _trace(network, options, spec)
     del network
     expand_mish(traced, mish)
     _label(traced, spec)
     ir.save(traced, path)
 
 
-def _trace_network(model: Model, options: ExportOptions, spec: ModelSpec) -> ir.Model:
-    """Trace the layers and the head apart, and join them.
-
-    Convolutions do not care for the size of an image, while torch.export would reason about
-    symbolic sizes at every one of them (88 s for the smallest model, 15 s this way). Only in the
-    head do sizes matter, where they become grids of cells.
-    """
-    levels = [f"features_{level}" for level in range(model.detect.nl)]
-    front = _trace(Layers(model, options.uint8), _example(options, spec), ["images"], levels)
-    features = [_zeros_like(value) for value in front.graph.outputs]
-    smallest = (spec.max_stride,) * 2 if options.dynamic else spec.input_size
-    fewest = box_count(spec, smallest)
-    outputs = ["boxes", "scores", *(["class_ids"] if spec.outputs != "full" else [])]
-    shapes = _symbolic_axes(options, len(features))
-    back = _trace(Head(model.detect, options, fewest), features, levels, outputs, shapes)
-    if shapes is not None:
-        forget_shapes(front)
-    return join(front, back)
-
-
-def _trace(
-    module: nn.Module,
-    example: Tensor | list[Tensor],
-    inputs: list[str],
-    outputs: list[str],
-    shapes: list[dict[int, Any]] | None = None,
-) -> ir.Model:
+def _trace(model: Model, options: ExportOptions, spec: ModelSpec) -> ir.Model:
     """Run torch's exporter; Mish stays one operator."""
+    smallest = (spec.max_stride,) * 2 if options.dynamic else spec.input_size
+    head = Head(model.detect, options, box_count(spec, smallest))
+    images, features = _examples(model, options, spec)
+    made, read = ([f"{verb}_{i}" for i in range(len(features))] for verb in ("made", "read"))
+    outputs = ["boxes", "scores", *(["class_ids"] if spec.outputs != "full" else [])]
+    axes = _symbolic_axes(options, len(features))
     table: dict[Any, Any] = {torch.ops.aten.mish.default: _mish, **TRANSLATIONS}
     try:
         with _quiet():
             program = torch.onnx.export(
-                module.eval(),
-                (example,),
+                Halves(Layers(model, options.uint8), head).eval(),
+                (images, features),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=inputs,
-                output_names=outputs,
-                dynamic_shapes=None if shapes is None else (shapes,),
+                input_names=["images", *read],
+                output_names=[*made, *outputs],
+                dynamic_shapes=None if axes is None else ({}, axes),
                 custom_translation_table=table,
                 verbose=False,
             )
@@ -114,6 +94,9 @@ def _trace(
         ) from error
     assert program is not None
     traced: ir.Model = program.model
+    if axes is not None:
+        forget_shapes(traced)
+    join(traced, len(features))
     return traced
 
 
@@ -121,20 +104,23 @@ def _mish(x: Any) -> Any:
     return op.Mish(x)
 
 
-def _example(options: ExportOptions, spec: ModelSpec) -> Tensor:
-    """A batch to trace with; symbolic axes are not 1, which torch.export takes for a constant."""
+def _examples(model: Model, options: ExportOptions, spec: ModelSpec) -> tuple[Tensor, list[Tensor]]:
+    """Images and feature maps to trace with.
+
+    Symbolic axes are longer than 1, which torch.export takes for a constant.
+    """
     batch, (height, width) = options.batch or 2, spec.input_size
     if options.dynamic:
         height, width = max(height, 2 * spec.max_stride), max(width, 2 * spec.max_stride)
+    images = torch.zeros((batch, 3, height, width))
     if options.uint8:
-        return torch.zeros((batch, height, width, 3), dtype=torch.uint8)
-    return torch.zeros((batch, 3, height, width))
-
-
-def _zeros_like(value: ir.Value) -> Tensor:
-    assert value.shape is not None and value.dtype is not None
-    half = value.dtype == ir.DataType.FLOAT16
-    return torch.zeros(value.shape.numpy(), dtype=torch.float16 if half else torch.float32)
+        images = torch.zeros((batch, height, width, 3), dtype=torch.uint8)
+    features = []
+    for conv, stride in zip(model.detect.m, spec.strides, strict=True):
+        assert isinstance(conv, nn.Conv2d)
+        shape = (batch, conv.in_channels, height // stride, width // stride)
+        features.append(torch.zeros(shape, dtype=conv.weight.dtype))
+    return images, features
 
 
 def _symbolic_axes(options: ExportOptions, levels: int) -> list[dict[int, Any]] | None:

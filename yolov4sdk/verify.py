@@ -43,8 +43,9 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well outputs agree with a reference. The error of b against a is |a-b| / max(1, |a|);
-    of boxes |a| is the largest coordinate of the box.
+    """How well outputs agree with a reference.
+
+    The error of b against a is |a-b| / max(1, |a|); of a box, |a| is its largest coordinate.
 
     Attributes:
         boxes_max, boxes_mean: error of the boxes; of full outputs every box counts.
