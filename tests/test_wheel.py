@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_contents(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {"yolov4sdk", "export", "train"} <= tops and "tests" not in tops
+    assert {"yolov4sdk", "export", "train", "serve"} <= tops and "tests" not in tops
     for needed in ("yolov4sdk/py.typed", "yolov4sdk/models/yolov4-p7.yaml"):
         assert needed in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -48,8 +48,8 @@ def test_installed_alone(wheel: Path, tmp_path: Path, micro_artefacts, photos_di
     call(python, "-m", "pip", "install", "-q", f"{wheel}[cpu]", cwd=tmp_path)
     out = call(
         python, "-c",
-        "import yolov4sdk, export, train, sys\n"
-        "print(*(m.__file__ for m in (yolov4sdk, export, train)))\n"
+        "import yolov4sdk, export, train, serve, sys\n"
+        "print(*(m.__file__ for m in (yolov4sdk, export, train, serve)))\n"
         "print('torch' in sys.modules)",
         cwd=tmp_path,
     )  # fmt: skip
