@@ -6,10 +6,12 @@ import copy
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yolov4sdk
+from yolov4sdk.backends import BY_SUFFIX, TABLE
 from yolov4sdk.errors import SettingError
 from yolov4sdk.spec import ModelSpec
 
@@ -100,6 +102,7 @@ def export_model(
     started = time.perf_counter()
     settings = _options(options)
     target = _target(model, engine, output)
+    _require_runtime(engine)
     network = _network(model)
     spec = settings.artefact_spec(network.spec, yolov4sdk.__version__)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +145,12 @@ def _target(model: Model | str | Path, engine: str, output: str | Path | None) -
         return Path(model).with_suffix(suffix)
     architecture = model.spec.architecture
     return Path(architecture if isinstance(architecture, str) else "model").with_suffix(suffix)
+
+
+def _require_runtime(engine: str) -> None:
+    """Raise MissingExtraError now, not after minutes, when the file could not be checked."""
+    backend = BY_SUFFIX[ENGINES[engine]][0]
+    import_module(f"yolov4sdk.backends.{TABLE[backend].split(':')[0]}")
 
 
 def _network(model: Model | str | Path) -> Model:

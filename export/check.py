@@ -168,9 +168,7 @@ def noise(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
 
 
 def _other_size(spec: ModelSpec) -> tuple[int, int]:
-    """A second size for a dynamic graph: not square, about half, at least one stride."""
+    """A second size for a dynamic graph: half as high, one stride wider."""
     stride = spec.max_stride
     height, width = spec.input_size
-    return max(stride, height // 2 // stride * stride), max(
-        stride, width // stride * stride
-    ) + stride
+    return max(stride, height // 2 // stride * stride), width + stride

@@ -77,8 +77,8 @@ class Halves(nn.Module):
     """The layers and the head side by side, for one trace; `join` then connects them.
 
     Convolutions do not care for the size of an image, while a trace with symbolic sizes reasons
-    about them at every convolution (88 s for the smallest model, 15 s this way). Only in the head
-    do sizes matter, where they become grids of cells: only there are they symbolic.
+    about them at every convolution, which takes several times as long as the rest. Only in the
+    head do sizes matter, where they become grids of cells: only there are they symbolic.
     """
 
     def __init__(self, layers: Layers, head: Head) -> None:
