@@ -330,7 +330,7 @@ def _train_epoch(
             break  # batch norm has no statistics of one image at the deepest level
         images, labels = batch_of(train, indices, settings.size, (settings.seed, epoch))
         loss = F.cross_entropy(network(images.to(device)), labels.to(device))
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} in epoch {epoch + 1}; lower the learning rate"

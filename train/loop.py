@@ -38,6 +38,7 @@ from yolov4sdk.metrics import CocoMetrics
 from yolov4sdk.models import Model
 
 _AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_SHORT_EPOCH = 10.0  # seconds; epochs of a tiny data set do not all write a state
 _SCALE_STREAM = 7  # keeps multi-scale's random numbers apart from augmentation's
 
 
@@ -85,7 +86,9 @@ class Trainer:
                 metrics = self._validate()
                 stopped |= self._finish_epoch(metrics, rate, time.perf_counter() - start)
                 self.position.finished |= self.position.epoch >= settings.epochs
-            self._save()
+            ending = stopped or self.position.finished
+            if ending or time.monotonic() - self._saved > _SHORT_EPOCH:
+                self._save()
             if stopped and not self.position.finished:
                 self.reporter.say(
                     f"stopped by {self.wish.reason or 'request'} in epoch "

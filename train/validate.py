@@ -14,7 +14,12 @@ from yolov4sdk.models import Model
 
 
 def validate(
-    model: Model, dataset: DetectionDataset, size: int, batch: int, device: torch.device
+    model: Model,
+    dataset: DetectionDataset,
+    size: int,
+    batch: int,
+    device: torch.device,
+    rectangular: bool = True,
 ) -> EvaluationResult:
     """Evaluate a model under the protocol of the design page.
 
@@ -24,6 +29,7 @@ def validate(
         size: the long side in pixels.
         batch: images at a time.
         device: where to run.
+        rectangular: the protocol's canvases; False is square ones of `size`.
     """
 
     @torch.inference_mode()
@@ -32,4 +38,11 @@ def validate(
         boxes, scores = model(inputs)
         return boxes.cpu().numpy(), scores.cpu().numpy()
 
-    return evaluate(infer, dataset, size=size, batch=batch, stride=model.spec.max_stride)
+    return evaluate(
+        infer,
+        dataset,
+        size=size,
+        rectangular=rectangular,
+        batch=batch,
+        stride=model.spec.max_stride,
+    )

@@ -55,10 +55,12 @@ def _picture(rng: np.random.Generator, side: int, classes: int) -> tuple[Any, li
 
 
 def write_tiny_model(folder: Path) -> Path:
-    """YOLOv4-CSP with a sixteenth of the filters and one bottleneck a stage."""
+    """YOLOv4-CSP with a sixteenth of the filters and one bottleneck a stage; written once."""
+    file = folder / "tiny.yaml"
+    if file.exists():
+        return file
     definition = yaml.safe_load((FOLDER / "yolov4-csp.yaml").read_text())
     definition |= {"width_multiple": 1 / 16, "depth_multiple": 0.1}
-    file = folder / "tiny.yaml"
     file.write_text(yaml.safe_dump(definition))
     return file
 

@@ -15,8 +15,8 @@ import torch
 import train.checkpoint
 from tests.train.synthetic import StopAfter, differences, quick, write_dataset
 from train.checkpoint import STATE_FILE, read_state
-from train.job import prepare
 from train.distributed import World
+from train.job import prepare
 from train.loader import TrainSet
 from train.main import resume
 from train.main import train as start

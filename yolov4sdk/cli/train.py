@@ -189,6 +189,9 @@ def train(
 
 def _start(given: dict[str, Any]) -> None:
     """Hand the options given to the trainer; exit code 130 when it was interrupted."""
+    from train.environment import patient_threads
+
+    patient_threads()
     from train.main import resume as resume_run
     from train.main import train as start_run
     from train.settings import TrainSettings

@@ -32,6 +32,9 @@ def train_backbone(
     from rich.console import Console
     from rich.table import Table
 
+    from train.environment import patient_threads
+
+    patient_threads()
     from train.backbone import RESNET, BackboneSettings, train_backbones
 
     settings = BackboneSettings(
@@ -42,17 +45,16 @@ def train_backbone(
     results = train_backbones(settings, typer.echo)
     # Convergence: when each first reached what the weakest reached at its best.
     common = min(max(result.accuracy) for result in results)
-    table = Table(title=f"{epochs} epochs at {size} px, batch {batch}")
-    table.add_column("network")
-    for name in (
-        "parameters", "accuracy", "best", f"epochs to {common:.3f}", "last loss", "images/s",
-        "memory GiB",
-    ):  # fmt: skip
-        table.add_column(name, justify="right")
-    for result in results:
-        table.add_row(
-            result.name, f"{result.parameters:,}", f"{result.accuracy[-1]:.4f}",
-            f"{max(result.accuracy):.4f}", str(result.epochs_to(common)), f"{result.loss[-1]:.4f}",
-            f"{result.images_per_second:.1f}", f"{result.memory:.2f}",
-        )  # fmt: skip
+    table = Table("", *(result.name for result in results), title=f"{epochs} epochs at {size} px")
+    rows = {
+        "parameters": [f"{r.parameters:,}" for r in results],
+        "accuracy, last epoch": [f"{r.accuracy[-1]:.4f}" for r in results],
+        "accuracy, best epoch": [f"{max(r.accuracy):.4f}" for r in results],
+        f"epochs to {common:.4f}": [str(r.epochs_to(common)) for r in results],
+        "training loss, last epoch": [f"{r.loss[-1]:.4f}" for r in results],
+        "images/s in training": [f"{r.images_per_second:.1f}" for r in results],
+        "memory in training, GiB": [f"{r.memory:.2f}" for r in results],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
     Console().print(table)
