@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from functools import partial
 from pathlib import Path
 
 from yolov4sdk.timing import alternate, machine
@@ -41,17 +42,19 @@ def report_import(python: str, rounds: int) -> None:
     """Time `import yolov4sdk` and, beside it, what it is made of."""
     statements = {"nothing": "pass", "numpy and cv2": "import numpy, cv2"}
     statements["yolov4sdk"] = "import yolov4sdk"
-    times = alternate(
-        {name: lambda s=s: subprocess.run([python, "-c", s], check=True, cwd="/")
-         for name, s in statements.items()},  # type: ignore[misc]
-        rounds,
-    )  # fmt: skip
+    runs = {name: partial(run_statement, python, text) for name, text in statements.items()}
+    times = alternate(runs, rounds)
     base = statistics.median(times.pop("nothing"))
     for name, seconds in times.items():
         print(
             f"import {name}: {1e3 * (statistics.median(seconds) - base):.0f} ms "
             "beyond Python's own start"
         )
+
+
+def run_statement(python: str, statement: str) -> None:
+    """Run one statement in a new process."""
+    subprocess.run([python, "-c", statement], check=True, cwd="/")
 
 
 def install(folder: Path) -> str:

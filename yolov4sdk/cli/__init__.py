@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 done, but some inputs failed, or a check did not hold; 2 a
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for name, command in {
+COMMANDS: dict[str, Callable[..., None]] = {
     "detect": detect,
     "import": import_model,
     "export": export,
@@ -37,7 +38,8 @@ for name, command in {
     "val": val,
     "models": models,
     "info": info,
-}.items():
+}
+for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(data_app, name="data")
 
