@@ -103,14 +103,10 @@ def wrap(model: nn.Module, world: World, device: torch.device) -> nn.Module:
     return DistributedDataParallel(model)
 
 
-def synchronised_bn(model: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """The model with SyncBN where there are several processes on GPUs; else as it is.
+def synchronise_bn(model: nn.Module, world: World, device: torch.device) -> None:
+    """Replace the BN layers inside the model by SyncBN, for several processes on GPUs.
 
     torch has no SyncBN for CPUs: there each process normalises by its own images.
     """
-    if world.size == 1 or device.type != "cuda":
-        return model
-    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(  # type: ignore[no-untyped-call]
-        model
-    )
-    return converted
+    if world.size > 1 and device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from torch import nn
 
 from train.autoanchor import GOOD_RECALL, by_level, fit_anchors, measure
 from train.checkpoint import Parts
-from train.distributed import World, synchronised_bn
+from train.distributed import World, synchronise_bn
 from train.ema import ModelEMA
 from train.loader import TrainSet
 from train.loss import DetectionLoss
@@ -26,6 +26,7 @@ from yolov4sdk.datasets import DetectionDataset, check_splits, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError, TrainingError
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.checkpoints import load_checkpoint, load_weights
+from yolov4sdk.spec import ModelSpec
 
 Say = Callable[[str], None]
 _LEAST_TRANSFER = 0.5  # of the weights; below this a checkpoint is of another architecture
@@ -75,8 +76,21 @@ class Job:
         return {"data": self.data_hash, "spec": self.model.spec.to_json()}
 
 
-def prepare(settings: TrainSettings, world: World, device: torch.device, say: Say) -> Job:
+def prepare(
+    settings: TrainSettings,
+    world: World,
+    device: torch.device,
+    say: Say,
+    spec: ModelSpec | None = None,
+) -> Job:
     """Read the data and build everything.
+
+    Args:
+        settings: of the run.
+        world: the processes.
+        device: where to train.
+        say: called with lines to show.
+        spec: of the model of a run that is resumed; its weights come with the state.
 
     Raises:
         YOLOv4Error: a setting, the data set or a checkpoint does not fit; the message says why.
@@ -87,17 +101,9 @@ def prepare(settings: TrainSettings, world: World, device: torch.device, say: Sa
         )
     torch.manual_seed(settings.seed)
     train, val = read_data(settings, say)
-    model = make_model(settings, train.names, say)
-    model.spec.check_size((settings.size, settings.size))
-    if settings.auto_anchor:
-        check_anchors(model, train, settings, say)
-    model.spec = model.spec.replace(
-        input_size=(settings.size, settings.size),
-        train_size=settings.size,
-        provenance={"trained_on": Path(settings.data).name, "data_sha256": train.sha256()},
-    )
+    model = make_model(settings, train, say) if spec is None else _same_model(spec)
     frozen = freeze(model, settings.freeze)
-    synchronised_bn(model, world, device)
+    synchronise_bn(model, world, device)
     if device.type == "cpu":
         use_fast_mish(model)
     model.to(device)
@@ -197,7 +203,28 @@ def make_schedule(settings: TrainSettings, steps: int, accumulate: int) -> Sched
     )
 
 
-def make_model(settings: TrainSettings, names: tuple[str, ...], say: Say) -> Model:
+def make_model(settings: TrainSettings, train: DetectionDataset, say: Say) -> Model:
+    """The model to start with, its anchors checked, and its spec that of this run."""
+    model = _initial_model(settings, train.names, say)
+    model.spec.check_size((settings.size, settings.size))
+    if settings.auto_anchor:
+        check_anchors(model, train, settings, say)
+    model.spec = model.spec.replace(
+        input_size=(settings.size, settings.size),
+        train_size=settings.size,
+        provenance={"trained_on": Path(settings.data).name, "data_sha256": train.sha256()},
+    )
+    return model
+
+
+def _same_model(spec: ModelSpec) -> Model:
+    """The model of a run that is resumed."""
+    model = build_model(spec.architecture, spec.names, spec.anchors)
+    model.spec = spec
+    return model
+
+
+def _initial_model(settings: TrainSettings, names: tuple[str, ...], say: Say) -> Model:
     """A model with fresh weights, or with those of a checkpoint where they fit."""
     if settings.weights:
         source = load_any(settings.weights)

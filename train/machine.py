@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -36,14 +38,16 @@ def pick_device(name: str, world: World) -> torch.device:
     return device
 
 
-def tune(device: torch.device, threads: int | None, world: World) -> None:
-    """Set up the process for training on `device`.
+@contextmanager
+def tuned(device: torch.device, threads: int | None, world: World) -> Iterator[None]:
+    """Set up the process for training on `device`; threads and denormals are reset afterwards.
 
     Args:
         device: as picked.
         threads: of torch; None shares the CPUs that this container may use among the processes.
         world: the processes; all are taken to be on this machine.
     """
+    before = torch.get_num_threads()
     torch.set_num_threads(threads or max(1, available_cpus() // world.size))
     # Denormal numbers cost a hundred cycles each, and say nothing in weights and gradients.
     torch.set_flush_denormal(True)
@@ -51,6 +55,11 @@ def tune(device: torch.device, threads: int | None, world: World) -> None:
         _keep_freed_memory()
     else:
         torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
 
 
 def _keep_freed_memory() -> None:

@@ -10,11 +10,12 @@ from train.distributed import World, joined_world
 from train.interrupt import StopWish, stop_on_signals
 from train.job import Job, prepare
 from train.loop import Trainer
-from train.machine import pick_device, tune
+from train.machine import pick_device, tuned
 from train.progress import Reporter
 from train.run import RunFolder
 from train.settings import RESUMABLE, TrainSettings
 from yolov4sdk.errors import SettingError, TrainingError
+from yolov4sdk.spec import ModelSpec
 
 
 def train(settings: TrainSettings, wish: StopWish | None = None) -> Position:
@@ -63,18 +64,19 @@ def _run(settings: TrainSettings, state: dict[str, Any] | None, wish: StopWish |
     use_cuda = pick_device(settings.device, alone).type == "cuda"
     with joined_world(use_cuda) as world, stop_on_signals() as heard:
         device = pick_device(settings.device, world)
-        tune(device, settings.threads, world)
         run = RunFolder(settings.output, fresh=state is None and world.is_main)
         board = run.path / "tensorboard" if settings.tensorboard else None
         reporter = Reporter(settings.epochs, device, board, silent=not world.is_main)
+        spec = None if state is None else ModelSpec.from_json(state["identity"]["spec"])
         try:
-            job = prepare(settings, world, device, reporter.say)
-            position = _start(job, run, state)
-            trainer = Trainer(job, run, reporter, heard if wish is None else wish, position)
-            position = trainer.fit()
-            if position.finished and world.is_main:
-                _finish(job, run, reporter, position)
-            return position
+            with tuned(device, settings.threads, world):
+                job = prepare(settings, world, device, reporter.say, spec)
+                position = _start(job, run, state)
+                trainer = Trainer(job, run, reporter, heard if wish is None else wish, position)
+                position = trainer.fit()
+                if position.finished and world.is_main:
+                    _finish(job, run, reporter, position)
+                return position
         finally:
             reporter.close()
 
@@ -96,11 +98,10 @@ def _start(job: Job, run: RunFolder, state: dict[str, Any] | None) -> Position:
                 },
             )
         return Position()
-    for what, saved in state["identity"].items():
-        if what in (now := job.identity()) and now[what] != saved:
-            raise TrainingError(
-                f"the run cannot be resumed: its {what} differs from what the state was saved with"
-            )
+    if state["identity"]["data"] != job.data_hash:
+        raise TrainingError(
+            "the run cannot be resumed: the training labels differ from those it was started with"
+        )
     return restore(state, job.parts)
 
 

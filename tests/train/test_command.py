@@ -70,7 +70,7 @@ def test_sigterm_saves_and_exits(data, tmp_path):
         while not (output / STATE_FILE).exists() and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        text, _ = process.communicate(timeout=60)
+        text, _ = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 130

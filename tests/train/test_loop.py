@@ -112,7 +112,7 @@ def test_resume_notices_changed_labels(tmp_path):
     data = write_dataset(tmp_path / "data", train=8, val=2)
     start(quick(data, tmp_path / "run"), StopAfter(1))
     (tmp_path / "data/labels/train/train0.txt").write_text("0 0.5 0.5 0.2 0.2")
-    with pytest.raises(TrainingError, match="its data differs"):
+    with pytest.raises(TrainingError, match="labels differ"):
         resume(tmp_path / "run")
 
 

@@ -106,7 +106,7 @@ def test_half_precision_maps_give_a_float32_loss():
 
 def test_later_target_wins_a_shared_cell():
     """Two boxes on one cell and anchor: the objectness target is the later one's IoU."""
-    maps = _maps(1, 1, 0.0)
+    maps = _maps(1, 1, -1.0)  # at a logit of 0 the entropy is that of any target
     boxes = torch.tensor([[0, 0, 0.31, 0.31, 0.3, 0.3], [0, 0, 0.32, 0.32, 0.5, 0.5]])
     loss = DetectionLoss(ANCHORS, LossSettings())
     both, swapped = (loss(maps, t, 1.0).objectness for t in (boxes, boxes.flip(0)))
@@ -118,14 +118,16 @@ def test_a_matched_cell_can_reach_its_box():
     """Every matched centre lies within half a cell of its cell, so decoding can reach it."""
     generator = torch.Generator().manual_seed(1)
     targets = torch.rand(200, 6, generator=generator) * torch.tensor([0, 0, 1, 1, 0.5, 0.5])
-    for level in match(targets, ANCHORS, [(8, 8), (4, 4), (2, 2)]):
-        assert len(level)
+    levels = match(targets, ANCHORS, [(8, 8), (4, 4), (2, 2)])
+    assert len(levels[0]) > 200  # a box has up to three cells
+    for level in levels:
         assert (level.box[:, :2] >= -0.5).all()
         assert (level.box[:, :2] <= 1.5).all()
         cells = torch.stack([level.anchor, level.row, level.column], 1)
         assert (cells >= 0).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(0, 20, width=32)] * 8), min_size=1, max_size=20))
 def test_ious_stay_in_their_range(rows):
     pairs = torch.tensor(rows)

@@ -73,6 +73,7 @@ def test_length_of_the_warm_up(changes, length):
     assert dataclasses.replace(LONG, **changes).warmup == length
 
 
+@settings(deadline=None)
 @given(st.integers(0, 29_999))
 def test_rates_stay_in_their_range(iteration):
     rates = LONG.at(iteration)
