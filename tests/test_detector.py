@@ -172,3 +172,12 @@ def test_no_default_model_is_said(monkeypatch) -> None:
     monkeypatch.setattr(module, "DEFAULT_MODEL", "none.onnx")
     with pytest.raises(errors.ArtefactNotFoundError, match="no embedded default"):
         Detector()
+
+
+def test_embedded_default(photos_dir: Path) -> None:
+    """It loads on both runtimes, they agree, and it finds the cat."""
+    with Detector() as detector, Detector(backend="openvino") as other:
+        assert detector.names[:3] == ("person", "dog", "cat")
+        found, same = detector(photos_dir / "chelsea.png"), other(photos_dir / "chelsea.png")
+    assert found.labels[0] == same.labels[0] == "cat"
+    np.testing.assert_allclose(found.xyxy, same.xyxy, atol=0.5)
