@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,12 +36,18 @@ def ranks(data, tmp_path_factory) -> list[dict]:
         str(REPOSITORY / "tests/train/ddp_worker.py"), str(data), str(output),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=400
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    started = subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        text, _ = started.communicate(timeout=400)
+    finally:  # the workers too: they would wait for one another for ever
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+    assert started.returncode == 0, text
     assert (output / "run" / RESULTS_FILE).is_file()
-    assert done.stdout.count("finished after") == 1  # rank 0 alone talks
+    assert text.count("finished after") == 1  # rank 0 alone talks
     return [torch.load(output / f"rank{r}.pt", weights_only=True) for r in range(2)]
 
 
