@@ -42,6 +42,7 @@ def report_import(python: str, rounds: int) -> None:
     """Time `import yolov4sdk` and, beside it, what it is made of."""
     statements = {"nothing": "pass", "numpy and cv2": "import numpy, cv2"}
     statements["yolov4sdk"] = "import yolov4sdk"
+    statements["Detector"] = "from yolov4sdk import Detector"
     runs = {name: partial(run_statement, python, text) for name, text in statements.items()}
     times = alternate(runs, rounds)
     base = statistics.median(times.pop("nothing"))

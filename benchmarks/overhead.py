@@ -28,7 +28,6 @@ from yolov4sdk.timing import alternate, machine
 
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "images" / "dog.jpg"
 SIZE = (640, 640)
-CELLS = 3 * (80 * 80 + 40 * 40 + 20 * 20)
 
 
 class Recorded(ContextManager):
@@ -36,11 +35,11 @@ class Recorded(ContextManager):
 
     name, device, precision = "recorded", "cpu", "fp32"
 
-    def __init__(self, outputs: Outputs) -> None:
+    def __init__(self, outputs: Outputs, dynamic: bool) -> None:
         self.outputs = outputs
         anchors = (((10.0, 10.0),),) * 3
         self.spec = ModelSpec(
-            "yolov4-csp", COCO, (8, 16, 32), anchors, input_size=SIZE, dynamic_size=False
+            "yolov4-csp", COCO, (8, 16, 32), anchors, input_size=SIZE, dynamic_size=dynamic
         )
 
     def infer(self, batch: np.ndarray) -> Outputs:
@@ -51,13 +50,14 @@ class Recorded(ContextManager):
         """Nothing to give back."""
 
 
-def outputs(objects: int) -> Outputs:
+def outputs(objects: int, size: tuple[int, int]) -> Outputs:
     """As a trained network gives them: near zero everywhere, some twenty boxes on each object."""
     rng = np.random.default_rng(0)
-    boxes = rng.uniform(0, 600, (1, CELLS, 4)).astype(np.float32)
-    boxes[..., 2:] = boxes[..., :2] + rng.uniform(8, 40, (1, CELLS, 2))
-    scores = (rng.random((1, CELLS, 80), np.float32) ** 20) * np.float32(0.1)
-    for rows in rng.permutation(CELLS)[: objects * 20].reshape(objects, 20):
+    cells = sum(3 * (size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32))
+    boxes = rng.uniform(0, 600, (1, cells, 4)).astype(np.float32)
+    boxes[..., 2:] = boxes[..., :2] + rng.uniform(8, 40, (1, cells, 2))
+    scores = (rng.random((1, cells, 80), np.float32) ** 20) * np.float32(0.1)
+    for rows in rng.permutation(cells)[: objects * 20].reshape(objects, 20):
         left, top, width, height = rng.uniform(20, 300, 4)
         corner = np.array([left, top, left + width, top + height])
         boxes[0, rows] = corner + rng.normal(0, 3, (20, 4))
@@ -65,13 +65,14 @@ def outputs(objects: int) -> Outputs:
     return Outputs(boxes, scores)
 
 
-def parts(data: bytes, result: Outputs) -> dict[str, Callable[[], Any]]:
+def parts(data: bytes, rectangular: bool) -> dict[str, Callable[[], Any]]:
     """The whole and each part of it, as functions without arguments."""
     image = decode(data)
-    plan = letterbox_plan((image.shape[0], image.shape[1]), SIZE)
+    plan = letterbox_plan((image.shape[0], image.shape[1]), SIZE, rectangular=rectangular)
+    result = outputs(10, plan.canvas)
     canvas = letterbox(image, plan)[None]
     kept = nms(result.boxes[0], result.scores[0])
-    detector = Detector(Recorded(result))
+    detector = Detector(Recorded(result, dynamic=rectangular))
     return {
         "Detector without the network": lambda: detector(data),
         "decode": lambda: decode(data),
@@ -89,13 +90,14 @@ def main() -> None:
     args = parser.parse_args()
     photograph = cv2.resize(cv2.imread(str(PHOTOGRAPH)), (1280, 720))
     data = cv2.imencode(".jpg", photograph, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-    result = outputs(objects=10)
-    times = alternate(parts(data, result), args.rounds)
-    print(f"{machine()}; 1280 x 720 JPEG of {len(data) // 1000} KB, {SIZE[0]} x {SIZE[1]} input, ")
-    print(f"{CELLS:,} boxes x 80 classes, {args.rounds} alternating rounds\n")
-    print("| part | median ms | fastest ms |\n|---|---|---|")
-    for name, seconds in times.items():
-        print(f"| {name} | {1e3 * statistics.median(seconds):.2f} | {1e3 * min(seconds):.2f} |")
+    print(f"{machine()}; 1280 x 720 JPEG of {len(data) // 1000} KB, 80 classes,")
+    print(f"{args.rounds} alternating rounds; medians in ms\n")
+    square = alternate(parts(data, rectangular=False), args.rounds)
+    rectangular = alternate(parts(data, rectangular=True), args.rounds)
+    print("| part | graph of 640 x 640 | dynamic graph (canvas 384 x 640) |\n|---|---|---|")
+    for name in square:
+        medians = (1e3 * statistics.median(times[name]) for times in (square, rectangular))
+        print(f"| {name} |", " | ".join(f"{ms:.2f}" for ms in medians), "|")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, overload
@@ -233,6 +232,8 @@ class Detector:
 def _load_default(
     backend: str | None, device: str, precision: str | None, threads: int | None
 ) -> Backend:
+    from importlib.resources import as_file, files  # slow to import, needed here alone
+
     resource = files("yolov4sdk") / "assets" / DEFAULT_MODEL
     if not resource.is_file():
         raise ArtefactNotFoundError(

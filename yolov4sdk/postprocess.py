@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .errors import SettingError
 
-BLOCK: Final = 256
+BLOCK: Final = 128
 """Candidates compared with one another at a time: bounds memory at BLOCK^2 floats."""
 
 Boxes = NDArray[np.float32]

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import typer
 
-from .. import __version__
 from ..errors import YOLOv4Error
 from .data import data_app
 from .detect import detect
@@ -46,6 +45,8 @@ app.add_typer(data_app, name="data")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from .. import __version__  # looked up when it is asked for
+
         typer.echo(__version__)
         raise typer.Exit
 
