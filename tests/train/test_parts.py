@@ -229,13 +229,19 @@ def test_a_detector_with_fast_mish_is_the_same_detector(detector):
             torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_idle_threads_sleep_unless_the_user_decided(monkeypatch):
+@pytest.mark.parametrize(
+    ("load", "given", "expected"),
+    [(9e9, None, "PASSIVE"), (0.0, None, None), (9e9, "ACTIVE", "ACTIVE")],
+    ids=["busy", "alone", "user's own"],
+)
+def test_idle_threads_sleep_on_a_busy_machine(monkeypatch, load, given, expected):
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0, 0))
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
     patient_threads()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    patient_threads()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ.get("OMP_WAIT_POLICY") == expected
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
 
 
 # -- settings -----------------------------------------------------------------------------------
