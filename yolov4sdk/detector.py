@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -92,6 +93,7 @@ class Detector:
             raise
         self._rectangular = dynamic if shape == "auto" else shape == "rect"
         self._batch = self.spec.batch or batch
+        self._scratch = _Scratch()
 
     @property
     def spec(self) -> ModelSpec:
@@ -134,7 +136,8 @@ class Detector:
         plans = [self._plan(image) for image in pixels]
         found: list[Detections | None] = [None] * len(pixels)
         for indices in self._batches(plans):
-            canvas = np.empty((len(indices), *plans[indices[0]].canvas, 3), np.uint8)
+            shape = (len(indices), *plans[indices[0]].canvas, 3)
+            canvas = self._scratch.array("canvas", shape, np.uint8)
             for row, i in zip(canvas, indices, strict=True):
                 letterbox(pixels[i], plans[i], row)
             outputs = self._run(canvas)
@@ -215,7 +218,11 @@ class Detector:
         if fixed is not None and len(canvas) < fixed:
             empty = np.zeros((fixed - len(canvas), *canvas.shape[1:]), np.uint8)
             canvas = np.concatenate((canvas, empty))
-        return self.backend.infer(to_input(canvas, self.spec.input_form, bgr=True))
+        batch, height, width, _ = canvas.shape
+        out = None
+        if self.spec.input_form == "float_nchw":
+            out = self._scratch.array("input", (batch, 3, height, width), np.float32)
+        return self.backend.infer(to_input(canvas, self.spec.input_form, bgr=True, out=out))
 
     def _detections(
         self, outputs: Outputs, row: int, plan: Letterbox, thresholds: dict[str, Any]
@@ -227,6 +234,20 @@ class Detector:
             options = {k: v for k, v in thresholds.items() if k != "multi_label"}
             xyxy, kept, ids = suppress(boxes, scores, outputs.class_ids[row], **options)
         return Detections(plan.to_source(xyxy), kept, ids, self.names, plan.source)
+
+
+class _Scratch(threading.local):
+    """Arrays that a thread uses again: fresh memory costs a page fault every 4 KB."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """An array of this shape with any content."""
+        found = self._arrays.get(name)
+        if found is None or found.shape != shape:
+            found = self._arrays[name] = np.empty(shape, dtype)
+        return found
 
 
 def _load_default(

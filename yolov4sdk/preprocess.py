@@ -124,18 +124,25 @@ def letterbox(
     return out
 
 
-def to_input(canvas: NDArray[np.uint8], form: InputForm, *, bgr: bool) -> NDArray[np.generic]:
+def to_input(
+    canvas: NDArray[np.uint8],
+    form: InputForm,
+    *,
+    bgr: bool,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.generic]:
     """A batch of canvases in the form a graph takes.
 
     Args:
         canvas: uint8 [B, H, W, 3].
         form: "float_nchw" gives float32 RGB [B, 3, H, W] in 0..1, "uint8_nhwc" uint8 RGB.
         bgr: the canvases are BGR and their channels are swapped.
+        out: float32 [B, 3, H, W] to write into, for "float_nchw".
     """
     if form == "uint8_nhwc":
         return np.ascontiguousarray(canvas[..., ::-1]) if bgr else canvas
     batch, height, width, _ = canvas.shape
-    result = np.empty((batch, 3, height, width), np.float32)
+    result = np.empty((batch, 3, height, width), np.float32) if out is None else out
     for image, planes in zip(canvas, result, strict=True):
         channels = cv2.split(image)  # contiguous planes: the multiplication below is vectorised
         for plane, channel in zip(planes, channels[::-1] if bgr else channels, strict=True):

@@ -1,7 +1,7 @@
 """What each of two gloo processes does in `test_distributed.py`; started by torchrun.
 
-Usage: ddp_worker.py DATA OUTPUT. Writes OUTPUT/rank<r>.pt: the loss and gradients of one batch with
-fixed statistics, and the weights after a short run.
+Usage: ddp_worker.py measure|run DATA OUTPUT. Writes OUTPUT/batch<r>.pt, the loss and gradients of
+one batch with fixed statistics, or OUTPUT/run<r>.pt, the weights after a short run.
 """
 
 from __future__ import annotations
@@ -36,13 +36,17 @@ def one_batch(job: Job, world: World) -> dict[str, torch.Tensor]:
     return {"loss": means, **gradients}
 
 
-def run(data: Path, output: Path) -> None:
-    """Measure, train, and write what came out."""
+def measure(data: Path, output: Path) -> None:
+    """Write the loss and gradients of one batch."""
     with joined_world(use_cuda=False) as world:
         torch.set_num_threads(1)
         job = prepare(quick(data, output / "unused"), world, torch.device("cpu"), lambda _: None)
-        result = {"batch": one_batch(job, world), "rank": world.rank}
-        trained: list[Trainer] = []
+        torch.save(one_batch(job, world), output / f"batch{world.rank}.pt")
+
+
+def run(data: Path, output: Path) -> None:
+    """Train, and write the weights that came out."""
+    trained: list[Trainer] = []
     fit = Trainer.fit
 
     def remember(self: Trainer):
@@ -51,10 +55,11 @@ def run(data: Path, output: Path) -> None:
 
     Trainer.fit = remember
     train(quick(data, output / "run", nominal_batch=8))
-    result["model"] = trained[0].job.model.state_dict()
-    result["sums"] = trained[0].position.updates
-    torch.save(result, output / f"rank{result['rank']}.pt")
+    job, updates = trained[0].job, trained[0].position.updates
+    result = {"model": job.model.state_dict(), "updates": updates}
+    torch.save(result, output / f"run{job.world.rank}.pt")
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), Path(sys.argv[2]))
+    # One launch each: a second process group in the same launch can meet keys of the first.
+    {"measure": measure, "run": run}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

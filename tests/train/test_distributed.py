@@ -27,13 +27,11 @@ def data(tmp_path_factory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"), train=10, val=4)
 
 
-@pytest.fixture(scope="module")
-def ranks(data, tmp_path_factory) -> list[dict]:
-    output = tmp_path_factory.mktemp("ddp")
-    quick(data, output)  # writes the tiny model once, before two processes would
+def launch(what: str, data: Path, output: Path) -> tuple[str, list[dict]]:
+    """Run the worker in two processes: what they printed, and what each of them wrote."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        str(REPOSITORY / "tests/train/ddp_worker.py"), str(data), str(output),
+        str(REPOSITORY / "tests/train/ddp_worker.py"), what, str(data), str(output),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     started = subprocess.Popen(
@@ -41,29 +39,33 @@ def ranks(data, tmp_path_factory) -> list[dict]:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
-        text, _ = started.communicate(timeout=400)
+        text, _ = started.communicate(timeout=300)
     finally:  # the workers too: they would wait for one another for ever
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
     assert started.returncode == 0, text
-    assert (output / "run" / RESULTS_FILE).is_file()
+    name = {"measure": "batch", "run": "run"}[what]
+    return text, [torch.load(output / f"{name}{r}.pt", weights_only=True) for r in range(2)]
+
+
+def test_both_ranks_end_with_the_same_weights(data, tmp_path):
+    quick(data, tmp_path)  # writes the tiny model once, before two processes would
+    text, ranks = launch("run", data, tmp_path)
+    assert (tmp_path / "run" / RESULTS_FILE).is_file()
     assert text.count("finished after") == 1  # rank 0 alone talks
-    return [torch.load(output / f"rank{r}.pt", weights_only=True) for r in range(2)]
-
-
-def test_both_ranks_end_with_the_same_weights(ranks):
     first, second = (r["model"] for r in ranks)
     assert first.keys() == second.keys()
     learnt = [k for k in first if "running" not in k and "num_batches" not in k]
     assert all(torch.equal(first[k], second[k]) for k in learnt)
-    assert ranks[0]["sums"] == ranks[1]["sums"] > 0
+    assert ranks[0]["updates"] == ranks[1]["updates"] > 0
 
 
-def test_loss_and_gradients_equal_one_process(ranks, data, tmp_path):
+def test_loss_and_gradients_equal_one_process(data, tmp_path):
+    quick(data, tmp_path)
+    _, ranks = launch("measure", data, tmp_path)
     job = prepare(quick(data, tmp_path), World(), torch.device("cpu"), lambda _: None)
     alone = one_batch(job, World())
-    for rank in ranks:
-        batch = rank["batch"]
+    for batch in ranks:
         torch.testing.assert_close(batch["loss"], alone["loss"], rtol=1e-4, atol=1e-6)
         for name, gradient in alone.items():
             torch.testing.assert_close(

@@ -42,7 +42,7 @@ class Backend(Protocol):
     precision: str
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
-        """Run one batch.
+        """Run one batch; it is not kept, and the outputs do not share its memory.
 
         Args:
             batch: as `spec.input_form` says: float32 RGB [B, 3, H, W] in 0..1, or uint8 RGB
