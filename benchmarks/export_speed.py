@@ -11,7 +11,6 @@ import argparse
 import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from export.onnx_export import write_onnx
 from export.options import ExportOptions
 from yolov4sdk.cpu import available_cpus
 from yolov4sdk.models import build_model
+from yolov4sdk.timing import alternate, median_ratio
 
 Run = Callable[[], Any]
 
@@ -93,25 +93,13 @@ def openvino_run(core: Any, path: Path, images: np.ndarray, precision: str) -> R
     return lambda: request.infer({"images": images}, share_inputs=True)
 
 
-def alternate(runs: dict[tuple[str, str], Run], rounds: int) -> dict[tuple[str, str], list[float]]:
-    """Seconds of each run, in turn, after one run of each that is not counted."""
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
-    for counted in range(-1, rounds):
-        for key, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if counted >= 0:
-                times[key].append(time.perf_counter() - started)
-    return times
-
-
 def report(times: dict[tuple[str, str], list[float]]) -> None:
     """Medians, minima, and the median over rounds of the ratio to plain ONNX Runtime."""
     base = times["ONNX Runtime", "plain"]
     print("| runtime | export | median s | fastest s | of plain ONNX Runtime |")
     print("|---|---|---|---|---|")
     for (runtime, kind), seconds in times.items():
-        ratio = statistics.median(s / b for s, b in zip(seconds, base, strict=True))
+        ratio = median_ratio(seconds, base)
         print(
             f"| {runtime} | {kind} | {statistics.median(seconds):.3f} | {min(seconds):.3f} "
             f"| {ratio:.2f} |"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends import Backend, Outputs, load_backend
+from .backends.base import ContextManager
 from .detections import Detections, resolve_classes
 from .errors import ArtefactNotFoundError, SettingError
 from .images import Color, read_image
@@ -22,7 +22,7 @@ from .spec import ModelSpec
 DEFAULT_MODEL = "default.onnx"
 
 
-class Detector:
+class Detector(ContextManager):
     """One detector over all runtimes. Several threads may call the same one.
 
     Args:
@@ -153,17 +153,6 @@ class Detector:
     def close(self) -> None:
         """Give the runtime's memory back."""
         self.backend.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         b = self.backend

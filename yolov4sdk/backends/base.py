@@ -70,11 +70,11 @@ class Backend(Protocol):
 
 
 class ContextManager:
-    """`with load_backend(...) as backend:` closes it at the end."""
+    """`with load_backend(...) as backend:` closes it at the end; a Detector too."""
 
     def close(self) -> None:
-        """Replaced by each backend."""
-        raise AssertionError("a backend defines close")
+        """Replaced by each class that is one."""
+        raise AssertionError("a context manager defines close")
 
     def __enter__(self) -> Self:
         return self
