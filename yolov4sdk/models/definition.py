@@ -1,7 +1,8 @@
 """Model definitions: reading and checking the YAML form. Nothing in it is ever evaluated.
 
 A definition has `nc`, `depth_multiple`, `width_multiple`, `anchors`, `backbone`, `head`, and may
-have `names`, `input_size` and `divisor` (of the channels; default 8). A layer is `[from, number, module, args]`.
+have `names`, `input_size` and `divisor` (of the channels, 8 unless said otherwise). A layer is
+`[from, number, module, args]`.
 """
 
 from __future__ import annotations

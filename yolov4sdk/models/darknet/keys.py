@@ -55,7 +55,8 @@ IGNORED: Final[Mapping[str, frozenset[str]]] = {
             gaussian_noise mixup cutmix mosaic mosaic_bound letter_box label_smooth_eps resize_step
             attention adversarial_lr max_chart_loss ema_alpha dynamic_minibatch optimized_memory
             workspace_size_limit_MB loss_scale try_fix_nan use_cuda_graph
-            show_receptive_field weights_reject_freq contrastive contrastive_jit_flip contrastive_color unsupervised
+            show_receptive_field weights_reject_freq contrastive contrastive_jit_flip
+            contrastive_color unsupervised
         """,
         "convolutional": "angle grad_centr",
         "shortcut": "",
@@ -71,9 +72,10 @@ IGNORED: Final[Mapping[str, frozenset[str]]] = {
         """,
     }.items()
 }
-IGNORED_EVERYWHERE: Final = frozenset(
-    "stopbackward onlyforward dont_update burnin_update train_only_bn learning_rate dontsave".split()
-)
+IGNORED_EVERYWHERE: Final = frozenset({
+    "stopbackward", "onlyforward", "dont_update", "burnin_update", "train_only_bn",
+    "learning_rate", "dontsave",
+})  # fmt: skip
 
 
 def check_keys(section: Section) -> None:

@@ -70,14 +70,6 @@ def _norm(values: ConvWeights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def find_native(graph: Graph) -> Native | None:
     """The native form of a graph, or None where it is another architecture."""
-    try:
-        return _Reader(graph).read()
-    except NoMatchError:
-        return None
-
-
-def find_native(graph: Graph) -> Native | None:
-    """The native form of a graph, or None where it is another architecture."""
     heads = graph.heads
     same = len({len(head.anchors) for head in heads}) == 1
     if not same or graph.decoding != "scaled" or any(head.scale_x_y != 2 for head in heads):
@@ -215,7 +207,13 @@ class _Writer:
         return index
 
     def block(self, block: Block, output: int, source: int | None = None) -> None:
-        """Append a block that gives the Darknet layer `output`; it reads a layer of the definition."""
+        """Append a block that gives the Darknet layer `output`.
+
+        Args:
+            block: what was found.
+            output: Darknet layer of its output.
+            source: the definition's layer that it reads; default: the place of its own source.
+        """
         source = self.at(block.source) if source is None else source
         index = self.add(block.module, [source], block.number, block.args)
         convs = dict(block.convolutions)
