@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ForeignFileError, TruncatedFileError, WeightsCountError
@@ -69,7 +70,7 @@ def read_weights(path: str | Path, layers: Iterable[Convolution]) -> Mapping[int
         header = 12 + (8 if major * 10 + minor >= 2 else 4)
         _check_count(path, path.stat().st_size - header, value_count(layers), (major, minor))
         file.seek(header)
-        values = torch.from_numpy(np.fromfile(file, "<f4").astype(np.float32, copy=False))
+        values = np.fromfile(file, "<f4").astype(np.float32, copy=False)
     return _split(path, values, layers)
 
 
@@ -92,17 +93,20 @@ def _check_count(path: Path, size: int, expected: int, version: tuple[int, int])
     )
 
 
-def _split(path: Path, values: Tensor, layers: list[Convolution]) -> dict[int, ConvWeights]:
+def _split(
+    path: Path, values: NDArray[np.float32], layers: list[Convolution]
+) -> dict[int, ConvWeights]:
     result, position = {}, 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = bool(np.isfinite(values.sum()))  # then all values are: no array of flags
 
     def take(count: int, layer: Convolution) -> Tensor:
         nonlocal position
         part = values[position : position + count]
         position += count
-        # A sum is finite only where all its terms are: one pass and no array of flags.
-        if not torch.isfinite(part.sum(dtype=torch.float64)):
+        if not finite and not np.isfinite(part).all():
             raise ForeignFileError(f"{path}: NaN or infinite values for {layer.where}")
-        return part
+        return torch.from_numpy(part)
 
     for layer in layers:
         n = layer.channels
