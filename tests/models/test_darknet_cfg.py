@@ -53,13 +53,13 @@ def test_published_structures(name: str) -> None:
 
 
 def test_defaults_and_values() -> None:
-    graph = load_graph(SMALL + "[route]\nlayers=0\n[maxpool]\nstride=2\nsize=2\n", "small.cfg")
+    graph = load_graph(SMALL + "[route]\nlayers=0\n[maxpool]\nsize=2\n", "small.cfg")
     first, last, head, route, pool = graph.layers
     assert isinstance(first, Convolution) and (first.padding, first.groups) == (1, 1)
     assert isinstance(last, Convolution) and (last.size, last.step, last.padding) == (1, 1, 0)
     assert head.anchors == ((23, 27), (10, 14)) and head.scale_x_y == 1 and not head.new_coords
     assert isinstance(route, Route) and route.sources == (0,)
-    assert isinstance(pool, MaxPool) and (pool.padding, pool.stride) == (1, 4)
+    assert isinstance(pool, MaxPool) and (pool.padding, pool.stride) == (1, 2)
 
 
 def test_layout_of_the_text_does_not_matter() -> None:
@@ -72,18 +72,22 @@ def test_layout_of_the_text_does_not_matter() -> None:
 
 
 WRONG = {
-    "unknown key": ("pad=1", "pad=1\nfilter=3", "line 11, [convolutional], layer 0: filter is unk"),
+    "unknown key": (
+        "pad=1",
+        "pad=1\nfilter=3",
+        r"line 12, \[convolutional\], layer 0: filter is unk",
+    ),
     "suggestion": ("classes=2", "new_coord=1\nclasses=2", "did you mean new_coords"),
-    "unknown section": ("[yolo]", "[region]", r"line 17: unknown section \[region\]"),
-    "not neutral": ("pad=1", "pad=1\ndilation=2", "line 11, .*: dilation is supported at 1 alone"),
-    "number": ("filters=8", "filters=many", "line 7, .*: filters must be a number"),
+    "unknown section": ("[yolo]", "[region]", r"line 18: unknown section \[region\]"),
+    "not neutral": ("pad=1", "pad=1\ndilation=2", "line 12, .*: dilation is supported at 1 alone"),
+    "number": ("filters=8", "filters=many", "line 8, .*: filters must be a number"),
     "fraction": ("filters=8", "filters=8.5", "filters must be an integer"),
     "zero": ("stride=2", "stride=0", "stride must be an integer of at least 1"),
-    "activation": ("activation=leaky", "activation=gelu", "line 11, .*activation must be one of"),
+    "activation": ("activation=leaky", "activation=gelu", "line 12, .*activation must be one of"),
     "no padding": ("pad=1", "pad=0", "size 3, stride 2 do not go with this padding"),
     "groups": ("pad=1", "pad=1\ngroups=2", "groups must divide 3 input channels"),
-    "twice": ("filters=8", "filters=8\nfilters=9", "line 8, .*: filters is given twice"),
-    "no equals": ("filters=8", "filters 8", "line 7: expected .section. or key=value"),
+    "twice": ("filters=8", "filters=8\nfilters=9", "line 9, .*: filters is given twice"),
+    "no equals": ("filters=8", "filters 8", "line 8: expected .section. or key=value"),
     "head": ("filters=14", "filters=21", "need 14 filters in the convolution before it"),
     "logistic": ("activation=linear", "activation=logistic", "new_coords=0; expected linear"),
     "coords": ("classes=2", "classes=2\nnew_coords=1", "new_coords=1; expected logistic"),
@@ -129,9 +133,13 @@ def test_every_key_has_one_meaning() -> None:
 
 @pytest.mark.parametrize("kind", IGNORED)
 def test_keys_of_training_are_ignored(kind: str) -> None:
-    text = SMALL + "[convolutional]\n[maxpool]\n[route]\nlayers=-1\n[shortcut]\nfrom=-2\n[upsample]\n"
+    text = (
+        SMALL + "[route]\nlayers=0\n[convolutional]\n[maxpool]\n[shortcut]\nfrom=-2\n[upsample]\n"
+    )
     keys = "".join(f"{key}=7\n" for key in sorted(IGNORED[kind]))
-    assert load_graph(text.replace(f"[{kind}]\n", f"[{kind}]\n{keys}")).text == load_graph(text).text
+    assert (
+        load_graph(text.replace(f"[{kind}]\n", f"[{kind}]\n{keys}")).text == load_graph(text).text
+    )
 
 
 @given(st.text(alphabet="[]=#;,.-\n \tnetyolcvua0123456789", max_size=200))
