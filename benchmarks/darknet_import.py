@@ -38,7 +38,8 @@ def main() -> None:
             cfg.write_text(cfg_text(name))
             write_weights(weights, cfg.read_text())
             size = weights.stat().st_size / 1e6
-            command = [sys.executable, "-m", "benchmarks.darknet_import", "--one", cfg, weights]
+            script = [sys.executable, "-m", "benchmarks.darknet_import"]
+            command = [*script, "--one", str(cfg), str(weights)]
             found = [
                 json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
                 for _ in range(args.rounds)
