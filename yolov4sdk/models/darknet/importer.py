@@ -65,12 +65,10 @@ def import_darknet(
 
 
 def _graph(path: Path) -> Graph:
-    try:
-        # Comments may be of any encoding; a key that is not ASCII is unknown anyway.
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except FileNotFoundError as error:
-        raise ModelConfigError(f"no Darknet cfg at {path}; check the path") from error
-    return load_graph(text, str(path))
+    if not path.is_file():
+        raise ModelConfigError(f"no Darknet cfg at {path}; check the path")
+    # Comments may be of any encoding; a key that is not ASCII is unknown anyway.
+    return load_graph(path.read_bytes().decode("utf-8-sig", errors="replace"), str(path))
 
 
 def _model(
