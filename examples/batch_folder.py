@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import sys
-from itertools import batched
 from pathlib import Path
 
 from yolov4sdk import Detector
@@ -16,6 +15,7 @@ from yolov4sdk.images import read_image
 from yolov4sdk.sources import expand
 
 PHOTOGRAPHS = Path(__file__).parent / "images"
+BATCH = 8
 COLUMNS = ("file", "name", "score", "x1", "y1", "x2", "y2", "error")
 
 
@@ -28,9 +28,10 @@ def main(
     with Detector(model) as detector, target.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for paths in batched(expand([str(folder)]), 8):
+        paths = expand([str(folder)])
+        for start in range(0, len(paths), BATCH):
             readable = {}
-            for path in paths:
+            for path in paths[start : start + BATCH]:
                 try:
                     readable[path] = read_image(path)
                 except ImageError as error:
