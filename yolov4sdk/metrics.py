@@ -84,12 +84,18 @@ class Curves:
         return int(self.f1[labelled].mean(axis=0).argmax()) if labelled.any() else 0
 
 
-def coco_metrics(dataset: DetectionDataset, predictions: Sequence[Prediction]) -> CocoMetrics:
+def coco_metrics(
+    dataset: DetectionDataset,
+    predictions: Sequence[Prediction],
+    max_det: int = COCO_MAX_DETECTIONS,
+) -> CocoMetrics:
     """COCO's own evaluation (faster-coco-eval, equal to pycocotools), in original pixels.
 
     Args:
         dataset: the labels; its ignored boxes count neither for nor against.
         predictions: one for each image, in the data set's order.
+        max_det: detections looked at, per image and class; images of hundreds of objects
+            need more than COCO's 100.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -102,6 +108,7 @@ def coco_metrics(dataset: DetectionDataset, predictions: Sequence[Prediction]) -
         truth = COCO(coco_labels(dataset))
         found = truth.loadRes(coco_results(predictions))
         evaluation = COCOeval_faster(truth, found, "bbox", print_function=lambda *_: None)
+        evaluation.params.maxDets = [1, 10, max_det]
         evaluation.evaluate()
         evaluation.accumulate()
     # Axes: IoU threshold [10], recall [101], class [C], area (all, small, medium, large) [4],
