@@ -116,8 +116,8 @@ def main() -> None:
             f"{len(canvases.images)} canvases of {CANVAS[1]} x {CANVAS[0]}, tiles of {args.tile} "
             f"px, {args.overlap:.0%} overlap, {len(windows(CANVAS, Tiling(args.tile, args.overlap)))} tiles"
         )
-        for full in (False,):
-            for merge in ("nms",):
+        for full in (True, False):
+            for merge in ("nms", "wbf"):
                 tiles = Tiling(args.tile, args.overlap, full_image=full, merge=merge)
                 started = time.perf_counter()
                 found = [detector(im, tiles=tiles, max_det=count) for im in canvases.images]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_tiles_cover_every_pixel_and_overlap(
         spans = sorted({(t[first], t[first + 2]) for t in tiles})
         assert spans[0][0] == 0 and spans[-1][1] == length
         assert {b - a for a, b in spans} == {min(side, length)}
-        for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+        for (_, end), (start, _) in itertools.pairwise(spans):
             assert end - start >= int(side * overlap)
 
 
