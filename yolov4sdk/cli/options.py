@@ -34,3 +34,21 @@ def parse_conf(text: str) -> float | dict[str | int, float]:
 def _class(text: str) -> str | int:
     text = text.strip()
     return int(text) if text.isdigit() else text
+
+
+def parse_points(text: str) -> list[tuple[float, float]]:
+    """ "10,20 300,20 300,200" to points (x, y).
+
+    Raises:
+        SettingError: an item that is not X,Y.
+    """
+    points = []
+    for item in text.split():
+        try:
+            x, y = (float(number) for number in item.split(","))
+        except ValueError:
+            raise SettingError(
+                f'a polygon is points "x,y x,y x,y" in pixels, got {item!r} in {text!r}'
+            ) from None
+        points.append((x, y))
+    return points
