@@ -13,6 +13,8 @@ from .errors import SettingError
 _LEAST_AREA: Final = np.float32(1e-9)  # boxes without area overlap nothing, and divide nothing
 
 Boxes = NDArray[np.float32]
+Confidence = float | NDArray[np.float32]
+"""One threshold for all classes, or float32 [C]: one for each."""
 Kept = tuple[Boxes, NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -20,7 +22,7 @@ def nms(
     boxes: Boxes,
     scores: NDArray[np.float32],
     *,
-    conf: float = 0.25,
+    conf: Confidence = 0.25,
     iou: float = 0.45,
     max_det: int = 300,
     classes: Sequence[int] | None = None,
@@ -35,7 +37,8 @@ def nms(
     Args:
         boxes: float32 [N, 4], xyxy.
         scores: float32 [N, C], objectness x class probability, in 0..1.
-        conf: candidates score more than this.
+        conf: candidates score more than this; float32 [C] gives each class its own, which
+            is asked of a box's best class.
         iou: intersection over union above which the lesser box goes.
         max_det: at most this many are kept.
         classes: class ids to keep; a box's best class is found before this filter.
@@ -61,7 +64,7 @@ def suppress(
     scores: NDArray[np.float32],
     class_ids: NDArray[np.int64],
     *,
-    conf: float = 0.0,
+    conf: Confidence = 0.0,
     iou: float = 0.45,
     max_det: int = 300,
     classes: Sequence[int] | None = None,
@@ -71,11 +74,12 @@ def suppress(
 
     Args:
         boxes: float32 [K, 4], xyxy.
-        scores: float32 [K]; rows that are not above `conf` are left out.
+        scores: float32 [K]; rows that are not above `conf` (of their class) are left out.
         class_ids: int64 [K].
     """
     check_thresholds(conf, iou, max_det)
-    chosen = (scores > conf) & np.isfinite(boxes).all(axis=1)
+    least = conf[class_ids] if isinstance(conf, np.ndarray) else conf
+    chosen = (scores > least) & np.isfinite(boxes).all(axis=1)
     if classes is not None:
         chosen &= np.isin(class_ids, list(classes))
     if not chosen.all():
@@ -86,9 +90,10 @@ def suppress(
     return boxes[keep], scores[keep], class_ids[keep]
 
 
-def check_thresholds(conf: float, iou: float, max_det: int) -> None:
-    """Raise SettingError unless 0 <= conf <= 1, 0 <= iou <= 1 and max_det >= 1."""
-    for name, value in (("conf", conf), ("iou", iou)):
+def check_thresholds(conf: Confidence, iou: float, max_det: int) -> None:
+    """Raise SettingError unless 0 <= conf <= 1 (each), 0 <= iou <= 1 and max_det >= 1."""
+    each = conf.tolist() if isinstance(conf, np.ndarray) else [conf]
+    for name, value in (*(("conf", value) for value in each), ("iou", iou)):
         if not 0 <= value <= 1:
             raise SettingError(f"{name} must be between 0 and 1, got {value!r}")
     if max_det < 1:
@@ -96,7 +101,7 @@ def check_thresholds(conf: float, iou: float, max_det: int) -> None:
 
 
 def _candidates(
-    scores: NDArray[np.float32], conf: float, multi_label: bool
+    scores: NDArray[np.float32], conf: Confidence, multi_label: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and class ids above `conf`, in the order of the rows."""
     rows, ids = np.divmod(np.flatnonzero(scores > conf), scores.shape[1])
@@ -104,7 +109,11 @@ def _candidates(
         return rows, ids
     # Few rows have any class above the threshold: only these are searched for their best.
     rows = np.unique(rows)
-    return rows, scores[rows].argmax(axis=1)
+    ids = scores[rows].argmax(axis=1)
+    if isinstance(conf, np.ndarray):  # a lesser class may have been above its own threshold
+        best = scores[rows, ids] > conf[ids]
+        rows, ids = rows[best], ids[best]
+    return rows, ids
 
 
 def _greedy(
