@@ -1,13 +1,17 @@
-"""The wheel alone, in a fresh environment: our packages, the command, and a detection."""
+"""The distribution: the wheel alone, in a fresh environment, and what the source archive builds."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import tarfile
+import time
 import venv
 import zipfile
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -24,13 +28,29 @@ def call(*command: object, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source archive, and the wheel that is built from it alone."""
+    folder = tmp_path_factory.mktemp("distribution")
     call(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, REPOSITORY,
+        sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, REPOSITORY, cwd=folder
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distribution: Path) -> Path:
+    return next(distribution.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's packages in a folder, for runs that borrow this environment's libraries."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    call(
+        sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, wheel,
         cwd=folder,
     )  # fmt: skip
-    return next(folder.glob("*.whl"))
+    return folder
 
 
 def test_contents(wheel: Path) -> None:
@@ -40,6 +60,13 @@ def test_contents(wheel: Path) -> None:
     for needed in ("yolov4sdk/py.typed", "yolov4sdk/models/yolov4-p7.yaml"):
         assert needed in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert wheel.stat().st_size < 25e6
+
+
+def test_source_archive(distribution: Path) -> None:
+    with tarfile.open(next(distribution.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "pyproject.toml", "yolov4sdk/assets/default.onnx"} <= names
 
 
 def test_installed_alone(wheel: Path, tmp_path: Path, micro_artefacts, photos_dir: Path) -> None:
@@ -64,3 +91,51 @@ def test_installed_alone(wheel: Path, tmp_path: Path, micro_artefacts, photos_di
     assert (tmp_path / "out" / "dog.jpg").is_file()
     installed = call(python, "-m", "pip", "list", cwd=tmp_path)
     assert "torch" not in installed and "onnxruntime" in installed
+
+
+def test_export(unpacked: Path, tmp_path: Path, micro_artefacts: dict[str, Path]) -> None:
+    environment = os.environ | {"PYTHONPATH": str(unpacked)}
+    code = "import export, runpy; print(export.__file__); runpy.run_module('yolov4sdk', alter_sys=True)"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "export", str(micro_artefacts["torch"]), "-o", "exported.onnx"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert Path(run.stdout.splitlines()[0]).is_relative_to(unpacked)
+    assert (tmp_path / "exported.onnx").stat().st_size > 1000
+
+
+def test_service(unpacked: Path, tmp_path: Path, photos_dir: Path) -> None:
+    """`uvicorn serve.app:app` with the embedded model answers with the cat."""
+    pytest.importorskip("fastapi")
+    if not (unpacked / "serve" / "app.py").is_file():
+        pytest.skip("this distribution has no service yet")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "serve.app:app", "--port", str(port)],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(unpacked)}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        wait_ready(f"{url}/readyz", server)
+        image = (photos_dir / "chelsea.png").read_bytes()
+        request = Request(f"{url}/v1/detect", image, {"Content-Type": "image/png"})
+        with urlopen(request, timeout=60) as response:
+            assert b'"cat"' in response.read()
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+
+
+def wait_ready(url: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    server.kill()
+    pytest.fail(f"not ready: {server.communicate()[1].decode()}")

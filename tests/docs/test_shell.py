@@ -104,9 +104,7 @@ def cheap_commands() -> list[tuple[Block, list[str]]]:
     ]
 
 
-@pytest.mark.parametrize(
-    "words", [pytest.param(w, id=f"{b} {w[1]}") for b, w in cheap_commands()]
-)
+@pytest.mark.parametrize("words", [pytest.param(w, id=f"{b} {w[1]}") for b, w in cheap_commands()])
 def test_cheap_commands_run(words: list[str], sandbox: Sandbox) -> None:
     sandbox.supply(words)
     assert app(words[1:], standalone_mode=False) in (None, 0)

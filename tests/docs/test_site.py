@@ -12,9 +12,7 @@ import pytest
 
 from ..conftest import REPOSITORY
 
-OUTSIDE = [
-    REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "examples/images/README.md")
-]
+OUTSIDE = [REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "examples/images/README.md")]
 
 
 @pytest.mark.skipif(
