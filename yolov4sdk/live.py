@@ -137,9 +137,9 @@ def connect_url(url: str) -> Connect:
         with open_container(url, source.name, max(seconds, 0.1), OPTIONS) as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # threads by frame hold a frame back for each thread
-            source.rate = stream.guessed_rate or stream.average_rate
-            source.finite = container.duration is not None
             clock = not WITHOUT_CLOCK & set(container.format.name.split(","))
+            source.rate = stream.guessed_rate if clock else None
+            source.finite = container.duration is not None
             for frame in decode(container, source.name, source.counts):
                 stamp = frame_time(frame, stream, 0) if clock and frame.pts is not None else None
                 yield stamp, to_bgr(frame)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from .video import Picture, Reader
 if TYPE_CHECKING:
     from types import TracebackType
 
-STOP_SECONDS: Final = 2.0  # longest wait for a thread that hangs in a dead connection
+STOP_SECONDS: Final = 1.0  # longest wait for threads that hang in silent connections
 
 logger = logging.getLogger(__name__)
 
@@ -123,10 +124,11 @@ def _frames(
                 raise feed.error
     finally:
         pool.shutdown(cancel_futures=True)
+        deadline = time.monotonic() + STOP_SECONDS
         for feed in feeds:
-            feed.reader.stop()
+            feed.stop()
         for feed in feeds:
-            feed.close()
+            feed.join(deadline - time.monotonic())
 
 
 def _batches(
@@ -187,12 +189,15 @@ class _Feed:
             self._changed.notify_all()
             return self._queue.popleft()
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        self.reader.stop()
         with self._changed:
             self._closed = True
             self._queue.clear()
             self._changed.notify_all()
-        self._thread.join(STOP_SECONDS)
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(max(seconds, 0))
 
     def _fill(self) -> None:
         pictures = iter(self.reader)
