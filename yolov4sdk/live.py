@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from .errors import StreamTimeoutError, VideoError, VideoNotFoundError
 from .video import WITHOUT_CLOCK, Counts, Picture, decode, frame_time, open_container, to_bgr
 
-RETRY_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.25
 # Short probing and no reordering or read-ahead: what counts is the newest frame. RTSP over TCP:
 # lost UDP packets would be broken frames.
 OPTIONS: Final = {
     "fflags": "nobuffer",
     "flags": "low_delay",
-    "analyzeduration": "500000",
+    "analyzeduration": "100000",
     "fpsprobesize": "0",
     "rtsp_transport": "tcp",
 }

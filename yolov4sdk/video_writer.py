@@ -100,7 +100,7 @@ class VideoWriter:
         try:
             self._container = av.open(f"file:{temporary}", "w")
         except (av.error.FFmpegError, ValueError) as error:
-            self._files.close()
+            self._files.__exit__(type(error), error, None)  # an error: no file
             raise SettingError(
                 f"cannot write {self.path.name}: {self.path.suffix!r} is not written; use .mp4 or "
                 ".mkv"

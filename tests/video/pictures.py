@@ -145,6 +145,10 @@ class MjpegServer:
                 for client in self._clients:
                     client.put(jpeg(number))
 
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
+
     def wait_for_client(self) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: self._clients, timeout=20)
