@@ -1,8 +1,10 @@
 """What video costs beside the network, and its memory: `python -m benchmarks.video`.
 
-Rounds alternate between the bare network (`infer` on ready batches), `Detector.stream` with every
-frame drawn, the same with the result encoded to a file, and a plain loop that decodes, detects and
-draws in one thread. Then 1,000 frames are streamed while the resident memory is read.
+First 1,000 frames are streamed while the resident memory is read. Then rounds alternate between
+the bare network (`infer` on ready batches), `Detector.stream` with every frame drawn, the same with
+the result encoded to a file, a plain loop that decodes, detects and draws in one thread, and
+decoding alone with PyAV and with OpenCV. Processor time counts all threads: on a machine that
+others use too it is the steadier figure.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import os
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -79,12 +82,47 @@ def runs(
             for image, found in zip(images, detector(images), strict=True):
                 draw(image, found)
 
+    def by_pyav() -> None:
+        for _ in islice(iter(VideoFile(f"file:{video}", "video")), frames):
+            pass
+
+    def by_opencv() -> None:
+        capture = cv2.VideoCapture(str(video))
+        for _ in range(frames):
+            capture.read()
+        capture.release()
+
     return {
         "bare network": bare,
         "stream and draw": drawn,
         "stream, draw and encode": encoded,
         "plain loop and draw": plain,
+        "decode alone, PyAV": by_pyav,
+        "decode alone, OpenCV": by_opencv,
     }
+
+
+def compare(loops: dict[str, Callable[[], Any]], frames: int, rounds: int) -> None:
+    """Print speed and processor time of each loop."""
+    cpu: dict[str, list[float]] = {name: [] for name in loops}
+
+    def counted(name: str) -> Callable[[], None]:
+        def run() -> None:
+            started = time.process_time()
+            loops[name]()
+            cpu[name].append(time.process_time() - started)
+
+        return run
+
+    times = alternate({name: counted(name) for name in loops}, rounds)
+    print(f"\n{rounds} alternating rounds of {frames} frames; medians\n")
+    print("| loop | frames a second | of the bare network | processor ms a frame |")
+    print("|---|---|---|---|")
+    for name, seconds in times.items():
+        rate = frames / statistics.median(seconds)
+        ratio = 1 / median_ratio(seconds, times["bare network"])
+        ms = 1e3 * statistics.median(cpu[name][1:]) / frames
+        print(f"| {name} | {rate:.1f} | {ratio:.3f} | {ms:.2f} |")
 
 
 def memory(detector: Detector, video: Path, frames: int, batch: int) -> None:
@@ -127,13 +165,7 @@ def main() -> None:
             memory(detector, video, args.memory_frames, args.batch)
         if args.rounds:
             loops = runs(detector, video, args.frames, args.batch, Path(folder) / "out.mp4")
-            times = alternate(loops, args.rounds)
-            print(f"\n{args.rounds} alternating rounds of {args.frames} frames\n")
-            print("| loop | frames a second | of the bare network |\n|---|---|---|")
-            for name, seconds in times.items():
-                rate = args.frames / statistics.median(seconds)
-                ratio = 1 / median_ratio(seconds, times["bare network"])
-                print(f"| {name} | {rate:.1f} | {ratio:.3f} |")
+            compare(loops, args.frames, args.rounds)
 
 
 if __name__ == "__main__":
