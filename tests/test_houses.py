@@ -14,7 +14,7 @@ from .conftest import REPOSITORY
 HOUSES = ("yolov4sdk", "export", "train", "serve")
 FILES = [path for house in HOUSES for path in sorted((REPOSITORY / house).rglob("*.py"))]
 TORCH_ZONES = ("yolov4sdk/models/", "yolov4sdk/backends/torch_backend.py", "export/", "train/")
-HEAVY = ("torch", "onnxruntime", "tensorrt", "openvino", "onnx", "PIL", "yaml", "matplotlib")
+HEAVY = ("torch", "onnxruntime", "tensorrt", "openvino", "onnx", "PIL", "yaml", "matplotlib", "av")
 
 
 def imported(path: Path) -> set[tuple[str, bool]]:

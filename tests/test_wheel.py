@@ -95,13 +95,17 @@ def test_installed_alone(wheel: Path, tmp_path: Path, micro_artefacts, photos_di
 
 def test_export(unpacked: Path, tmp_path: Path, micro_artefacts: dict[str, Path]) -> None:
     environment = os.environ | {"PYTHONPATH": str(unpacked)}
-    code = "import export, runpy; print(export.__file__); runpy.run_module('yolov4sdk', alter_sys=True)"
+    where = subprocess.run(
+        [sys.executable, "-c", "import export; print(export.__file__)"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(where.stdout.strip()).is_relative_to(unpacked)
+    source = micro_artefacts["torch"]
     run = subprocess.run(
-        [sys.executable, "-c", code, "export", str(micro_artefacts["torch"]), "-o", "exported.onnx"],
+        [sys.executable, "-m", "yolov4sdk", "export", str(source), "-o", "exported.onnx"],
         cwd=tmp_path, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
-    assert Path(run.stdout.splitlines()[0]).is_relative_to(unpacked)
     assert (tmp_path / "exported.onnx").stat().st_size > 1000
 
 

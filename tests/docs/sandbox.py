@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png"}
+VIDEOS = {".mp4", ".mkv"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Sandbox:
     photograph: Path
 
     def supply(self, words: Iterable[str]) -> None:
-        """Make each word that is the relative path of a model or a photograph a file."""
+        """Make each word that is the relative path of a model, a photograph or a video a file."""
         for word in words:
             path = PurePosixPath(word)
             if path.is_absolute() or ".." in path.parts or len(word) > 100 or "://" in word:
@@ -40,6 +41,8 @@ class Sandbox:
                     self._copy(self.models[".xml"].with_suffix(".bin"), target.with_suffix(".bin"))
             elif path.suffix in PHOTOGRAPHS and not set(word) & set("*?["):
                 self._copy(self.photograph, target)
+            elif path.suffix in VIDEOS:
+                write_video(target, self.photograph)
             elif word.endswith("/") or path.suffix in PHOTOGRAPHS:
                 folder = target if word.endswith("/") else target.parent
                 for name in ("first.jpg", "second.jpg"):
@@ -53,3 +56,13 @@ class Sandbox:
     def _copy(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+
+
+def write_video(target: Path, photograph: Path) -> None:
+    """Half a second of one photograph."""
+    from yolov4sdk.images import read_image
+    from yolov4sdk.video_writer import VideoWriter
+
+    with VideoWriter(target, 10) as writer:
+        for _ in range(5):
+            writer.write(read_image(photograph)[:256, :320])

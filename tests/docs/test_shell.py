@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from yolov4sdk.cli import app
+from yolov4sdk.errors import MissingExtraError
 
 from ..conftest import REPOSITORY
 from .blocks import IDS, PAGES, Block, blocks, commands
@@ -19,7 +20,13 @@ from .sandbox import Sandbox
 CHEAP = {"detect", "info", "models"}
 """Commands that are run, on the small models and the bundled photographs."""
 
-FOREIGN = {"apt", "cd", "curl", "docker", "git", "kubectl", "python3", "."}
+ELSEWHERE = ("://", "--ray", "--show")
+"""What a command has in a word when it needs more than this machine: it is only parsed."""
+
+FOREIGN = {
+    "apt", "cat", "cd", "curl", "docker", "export", "git", "helm", "kubectl", "nvidia-smi",
+    "printf", "python3", "ray", "serve", "tar", ".",
+}  # fmt: skip
 """Programs of others, which are not checked."""
 
 GROUP: Any = typer.main.get_command(app)
@@ -100,14 +107,19 @@ def cheap_commands() -> list[tuple[Block, list[str]]]:
         for block in blocks(page)
         if block.is_shell and block.not_run is None
         for words in commands(block.text)
-        if words[0] == "yolov4sdk" and words[1] in CHEAP
+        if words[0] == "yolov4sdk"
+        and words[1] in CHEAP
+        and not any(part in word for word in words for part in ELSEWHERE)
     ]
 
 
 @pytest.mark.parametrize("words", [pytest.param(w, id=f"{b} {w[1]}") for b, w in cheap_commands()])
 def test_cheap_commands_run(words: list[str], sandbox: Sandbox) -> None:
     sandbox.supply(words)
-    assert app(words[1:], standalone_mode=False) in (None, 0)
+    try:
+        assert app(words[1:], standalone_mode=False) in (None, 0)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
 
 
 def test_something_is_run() -> None:
