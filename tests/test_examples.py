@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from .conftest import REPOSITORY
+from .docs.sandbox import write_video
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -46,6 +47,14 @@ def test_batch_folder(tmp_path: Path, photos_dir: Path) -> None:
             assert "not an image" in row["error"]
         else:
             assert float(row["x2"]) > float(row["x1"]) and not row["error"]
+
+
+def test_track_video(tmp_path: Path, photos_dir: Path) -> None:
+    pytest.importorskip("av")
+    pytest.importorskip("trackers")
+    write_video(tmp_path / "cat.mp4", photos_dir / "chelsea.png")
+    out = run(tmp_path, "track_video.py", "cat.mp4", "tracked.mp4")
+    assert "5 frames" in out and (tmp_path / "tracked.mp4").stat().st_size > 1000
 
 
 def test_demo(tmp_path: Path) -> None:

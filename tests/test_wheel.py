@@ -13,9 +13,37 @@ import zipfile
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 
 from .conftest import REPOSITORY
+
+GOOD = """
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from yolov4sdk import Detections, Detector, ModelSpec, YOLOv4Error
+
+
+def labels(image: str | Path) -> list[str]:
+    try:
+        with Detector(conf=0.4, classes=["dog"]) as detector:
+            spec: ModelSpec = detector.spec
+            one: Detections = detector(image)
+            many: list[Detections] = detector([image, image], iou=0.5)
+    except YOLOv4Error as error:
+        return [str(error)]
+    boxes: NDArray[np.float32] = many[0].xyxy
+    print(spec.names, boxes.shape)
+    return one.labels
+"""
+BAD = """
+from yolov4sdk import Detector
+
+number: int = Detector()("dog.jpg")
+Detector(confidence=0.4)
+"""
 
 
 def call(*command: object, cwd: Path) -> str:
@@ -143,3 +171,24 @@ def wait_ready(url: str, server: subprocess.Popen[bytes], seconds: float = 120) 
             time.sleep(0.2)
     server.kill()
     pytest.fail(f"not ready: {server.communicate()[1].decode()}")
+
+
+@pytest.mark.slow
+def test_types(unpacked: Path, tmp_path: Path) -> None:
+    """mypy takes the installed package's annotations (py.typed), and holds users to them."""
+    venv.create(tmp_path / "environment", with_pip=False)
+    site = next((tmp_path / "environment").glob("lib/python*/site-packages"))
+    libraries = Path(np.__file__).parent.parent
+    (site / "others.pth").write_text(f"{unpacked}\n{libraries}\n")
+    python = tmp_path / "environment" / "bin" / "python"
+    for name, code in (("good.py", GOOD), ("bad.py", BAD)):
+        (tmp_path / name).write_text(code)
+
+    def mypy(name: str) -> str:
+        command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, name]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+
+    found = mypy("good.py")
+    assert found.startswith("Success"), found
+    found = mypy("bad.py")
+    assert "[assignment]" in found and "[call-arg]" in found, found

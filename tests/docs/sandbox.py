@@ -37,8 +37,6 @@ class Sandbox:
                 continue
             if path.suffix in self.models:
                 self._copy(self.models[path.suffix], target)
-                if path.suffix == ".xml":
-                    self._copy(self.models[".xml"].with_suffix(".bin"), target.with_suffix(".bin"))
             elif path.suffix in PHOTOGRAPHS and not set(word) & set("*?["):
                 self._copy(self.photograph, target)
             elif path.suffix in VIDEOS:

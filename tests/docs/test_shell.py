@@ -96,7 +96,7 @@ def test_inline_commands(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_inline_benchmarks(page: Path) -> None:
-    for command in re.findall(r"`(python -m [^`]+)`", page.read_text(encoding="utf-8")):
+    for command in re.findall(r"`(python -m benchmarks[^`]+)`", page.read_text(encoding="utf-8")):
         check_command(command.split())
 
 
