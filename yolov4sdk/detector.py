@@ -196,8 +196,9 @@ class Detector(ContextManager):
         from .stream_sources import open_stream
 
         return open_stream(
-            lambda images: self(images, **overrides),
+            self,
             source,
+            overrides,
             batch=self.spec.batch if batch is None else batch,
             largest=self._batch,
             stride=stride,
