@@ -42,6 +42,7 @@ SUFFIXES: Final = {
     ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif", ".heic", ".heif",
 }  # fmt: skip
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PIXELS: Final = 1 << 30
 """Values of a TIFF of many bands at most; OpenCV's own limit of pixels is the same."""
 URL_BYTES: Final = 50_000_000
@@ -107,17 +108,20 @@ def decode(data: bytes, name: str = "the bytes") -> Pixels:
             return pixels
         except ValueError:
             pass
+    tiff = data[:4] in _TIFF
+    # OpenCV's own step from 16-bit TIFF to 8 bits multiplies by alpha and divides by 257.
+    form = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if tiff else cv2.IMREAD_COLOR
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), form)
     except cv2.error as error:
         if "pixels" in str(error).lower():
             raise ImageTooLargeError(f"{name}: more pixels than OpenCV's limit") from error
         raise ImageDecodeError(f"{name}: not decodable ({error.err or error})") from error
     if image is not None:
-        return _contiguous(image)
+        return from_array(image) if tiff else _contiguous(image)
     if data[4:8] == b"ftyp":
         return _decode_heif(data, name)
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if tiff:
         return _decode_tiff(data, name)
     raise ImageDecodeError(
         f"{name}: not an image, or a broken one; JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC and PNM "
