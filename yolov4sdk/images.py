@@ -118,7 +118,7 @@ def decode(data: bytes, name: str = "the bytes") -> Pixels:
             raise ImageTooLargeError(f"{name}: more pixels than OpenCV's limit") from error
         raise ImageDecodeError(f"{name}: not decodable ({error.err or error})") from error
     if image is not None:
-        return from_array(image) if tiff else _contiguous(image)
+        return _tiff_pixels(image, "BGR", name) if tiff else _contiguous(image)
     if data[4:8] == b"ftyp":
         return _decode_heif(data, name)
     if tiff:
@@ -171,8 +171,12 @@ def _decode_tiff(data: bytes, name: str) -> Pixels:
         array = np.moveaxis(array, 0, -1)
     elif axes not in ("YX", "YXS"):
         raise ImageFormatError(f"{name}: a TIFF with the axes {axes}; bands of an image are read")
+    return _tiff_pixels(array[..., :3] if array.ndim == 3 else array, "RGB", name)
+
+
+def _tiff_pixels(array: NDArray[Any], color: Color, name: str) -> Pixels:
     try:
-        return from_array(array[..., :3] if array.ndim == 3 else array, "RGB")
+        return from_array(array, color)
     except ImageError as error:
         raise type(error)(f"{name}: {error}") from error
 
