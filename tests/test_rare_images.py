@@ -98,16 +98,16 @@ def test_tiff_bands(dtype: type, bands: int, planar: str) -> None:
         rgb = "rgb" if bands in (3, 4) else "minisblack"
         data = tiff(stored, planarconfig=planar, photometric=rgb)
     expected = np.repeat(whole[..., :1], 3, 2) if bands <= 2 else whole[..., 2::-1]
-    if dtype == np.uint8 and bands == 4:
+    if dtype != np.float32 and bands == 4:
         return  # the fourth band is alpha, and libtiff multiplies the colours by it
-    rounding = int(dtype == np.uint16 and bands == 2)  # decoded by libtiff to 8 bits
+    rounding = int(dtype == np.uint16)  # libtiff divides by 257
     assert np.abs(decode(data).astype(int) - expected).max() <= rounding
 
 
 def test_sixteen_bits_are_not_stretched() -> None:
     """A dark image stays dark: twelve bits in sixteen are a sixteenth as bright."""
     dark = np.full((8, 8), 4095, np.uint16)
-    assert (decode(tiff(dark)) == 15).all() and (from_array(dark) == 15).all()
+    assert np.isin(decode(tiff(dark)), (15, 16)).all() and (from_array(dark) == 15).all()
 
 
 @pytest.mark.parametrize("compression", ["deflate", "lzw"])

@@ -108,20 +108,17 @@ def decode(data: bytes, name: str = "the bytes") -> Pixels:
             return pixels
         except ValueError:
             pass
-    tiff = data[:4] in _TIFF
-    # OpenCV's own step from 16-bit TIFF to 8 bits multiplies by alpha and divides by 257.
-    form = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if tiff else cv2.IMREAD_COLOR
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), form)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         if "pixels" in str(error).lower():
             raise ImageTooLargeError(f"{name}: more pixels than OpenCV's limit") from error
         raise ImageDecodeError(f"{name}: not decodable ({error.err or error})") from error
     if image is not None:
-        return _tiff_pixels(image, "BGR", name) if tiff else _contiguous(image)
+        return _contiguous(image)
     if data[4:8] == b"ftyp":
         return _decode_heif(data, name)
-    if tiff:
+    if data[:4] in _TIFF:
         return _decode_tiff(data, name)
     raise ImageDecodeError(
         f"{name}: not an image, or a broken one; JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC and PNM "
@@ -171,12 +168,8 @@ def _decode_tiff(data: bytes, name: str) -> Pixels:
         array = np.moveaxis(array, 0, -1)
     elif axes not in ("YX", "YXS"):
         raise ImageFormatError(f"{name}: a TIFF with the axes {axes}; bands of an image are read")
-    return _tiff_pixels(array[..., :3] if array.ndim == 3 else array, "RGB", name)
-
-
-def _tiff_pixels(array: NDArray[Any], color: Color, name: str) -> Pixels:
     try:
-        return from_array(array, color)
+        return from_array(array[..., :3] if array.ndim == 3 else array, "RGB")
     except ImageError as error:
         raise type(error)(f"{name}: {error}") from error
 
