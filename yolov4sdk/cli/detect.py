@@ -28,14 +28,16 @@ FORMATS: Final = ("image", "json", "yolo", "csv")
 def detect(
     sources: Annotated[list[str], typer.Argument(help="Images, folders or globs.")],
     model: Annotated[
-        Path | None, typer.Option("-m", "--model", help="Default: the embedded model.")
+        str | None,
+        typer.Option("-m", "--model", help="A file or an address. Default: the embedded model."),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
         "out"
     ),
     formats: Annotated[
-        str, typer.Option("--format", help="What to write, of: image,json,yolo,csv.")
-    ] = "image",
+        str | None,
+        typer.Option("--format", help="Of: image,json,yolo,csv; with --ray: parquet or jsonl."),
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="torch, onnxruntime or openvino.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
@@ -46,10 +48,24 @@ def detect(
     classes: Annotated[str | None, typer.Option(help="Names or ids: person,dog,2.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     batch: Annotated[int, typer.Option(help="Images a run.")] = 8,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="On the Ray cluster at RAY_ADDRESS, or on this machine.")
+    ] = False,
+    partition: Annotated[int, typer.Option(help="With --ray: images a result file.")] = 256,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Detect objects in images. Broken images are reported; the others are finished."""
-    wanted = [f.strip() for f in formats.split(",")]
+    if ray:
+        from .detect_ray import detect_ray
+
+        options = {
+            "backend": backend, "device": device, "precision": precision, "size": size,
+            "conf": conf, "iou": iou, "max_det": max_det, "classes": _classes(classes),
+            "agnostic": agnostic, "batch": batch,
+        }  # fmt: skip
+        detect_ray(sources, model, output, formats or "parquet", partition, options, as_json)
+        return
+    wanted = [f.strip() for f in (formats or "image").split(",")]
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
     paths = expand(sources)
