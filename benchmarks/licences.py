@@ -92,7 +92,7 @@ def bundled(package: Distribution) -> tuple[tuple[str, str], ...]:
     """Codec and runtime libraries inside the wheel, once each."""
     found: dict[str, str] = {}
     for file in package.files or []:
-        library = re.split(r"[-.]", file.name)[0].rstrip("0123456789")
+        library = re.split(r"[-.]", file.name)[0]
         library = next((name for name in BUNDLED if library.startswith(name)), "")
         if not library or ".so" not in file.name:
             continue

@@ -11,8 +11,13 @@ import argparse
 import heapq
 import math
 import random
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from yolov4sdk.images import SUFFIXES
+from yolov4sdk.timing import machine
 
 SECONDS_A_DAY = 86_400
 
@@ -195,18 +200,47 @@ def plan(
     )  # fmt: skip
 
 
+def measure(model: str | None, folder: Path) -> tuple[float, float, float]:
+    """Images/s of one core, kilobytes of an image, bytes of a result row in Parquet.
+
+    By the time of the processor, not of the clock: others that use the machine do not count.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    from yolov4sdk.batch_predictor import BatchPredictor
+
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[:64]
+    tables = [
+        pyarrow.table({"file": [str(f) for f in some], "bytes": [f.read_bytes() for f in some]})
+        for some in (files[i : i + 8] for i in range(0, len(files), 8))
+    ]
+    predictor = BatchPredictor(model, threads=1)
+    predictor(tables[0])
+    started = time.process_time()
+    results = pyarrow.concat_tables([predictor(table) for table in tables])
+    seconds = time.process_time() - started
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(results, sink)
+    kilobytes = sum(f.stat().st_size for f in files) / len(files) / 1e3
+    return len(files) / seconds, kilobytes, sink.getvalue().size / len(files)
+
+
 def main() -> None:
-    """Print the plan and what the queue does."""
+    """Measure, and print the plan and what the queue does."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="of images such as those to come")
+    parser.add_argument("-m", "--model", help="default: the embedded model")
     parser.add_argument("--images", type=float, default=1e9, help="a day")
-    parser.add_argument("--a-core", type=float, required=True, help="images/s of one core")
-    parser.add_argument("--kilobytes", type=float, default=150.0, help="of an image")
-    parser.add_argument("--row-bytes", type=float, default=100.0, help="of a result row")
     args = parser.parse_args()
-    made = plan(args.images, args.a_core, args.kilobytes, args.row_bytes)
-    print(made)
+    a_core, kilobytes, row_bytes = measure(args.model, args.folder)
+    print(f"{machine()}: {a_core:.1f} images/s a core, by processor time; an image has ")
+    print(f"{kilobytes:.0f} KB, a result row {row_bytes:.0f} bytes")
+    made = plan(args.images, a_core, kilobytes, row_bytes)
+    for field in fields(made):
+        print(f"  {field.name}: {getattr(made, field.name):,.1f}")
     # A slice of 16 workers of one core: a batch of 8 takes 8 / a_core, a tenth of it once.
-    whole = 8 / args.a_core
+    whole = 8 / a_core
     fleet = Fleet(rate=1.0, workers=16, fixed=0.1 * whole, each=0.9 * whole / 8)
     print("\n| load of the capacity | swing | queue | refused | p99, batches | longest queue |")
     print("|---|---|---|---|---|---|")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,3 +124,17 @@ def test_a_runtime_that_is_missing_or_broken(monkeypatch, name, error, expected)
 
     monkeypatch.setattr(environment, "import_module", fail)
     assert environment.report()["runtimes"][name] == expected
+
+
+def test_the_shell_completes_commands() -> None:
+    """What the script asks that `--install-completion` installs."""
+    command = Path(sys.executable).with_name("yolov4sdk")
+    asked = {
+        "_YOLOV4SDK_COMPLETE": "complete_bash",
+        "COMP_WORDS": "yolov4sdk do",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [command], env={**os.environ, **asked}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["doctor"], done.stderr
