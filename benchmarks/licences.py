@@ -76,7 +76,7 @@ def licence_of(package: Distribution) -> str:
     data = package.metadata
     expression = (data.get_all("License-Expression") or [""])[0]
     if expression:
-        return expression
+        return str(expression)
     classifiers = [
         line.split(" :: ")[-1]
         for line in data.get_all("Classifier") or []

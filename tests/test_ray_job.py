@@ -31,7 +31,7 @@ import pyarrow as pa
 from pyarrow import fs, parquet
 
 from yolov4sdk import ray_job
-from yolov4sdk.partitions import Inputs, Reader
+from yolov4sdk.partitions import Reader
 from yolov4sdk.ray_job import detect_with_ray
 
 CONF = 0.001
@@ -219,6 +219,7 @@ def test_a_cluster_that_is_not_there_or_does_not_fit(monkeypatch, folder, model,
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     with pytest.raises(BackendError, match=r"no Ray cluster at 10\.0\.0\.1:6379: Version mismatch"):
         detect_with_ray([str(folder)], tmp_path / "o", model=model)
+    assert not (tmp_path / "o").exists()
     monkeypatch.setattr(ray, "__version__", "2.9.3")
     with pytest.raises(ImportError, match=r"Ray 2\.9\.3 is too old, 2\.44 or newer"):
         detect_with_ray([str(folder)], tmp_path / "o", model=model)
@@ -235,11 +236,10 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path) -> None:
         writer = ray_job._Writer(disk, "jsonl")
         writer.claim({"model": None})
         table = pa.table({"partition": [0], "index": [0], "file": ["x" * 20_000]})
-        part = Inputs([str(Path(__file__).parent.parent / "examples" / "images")]).partitions(1)
-        writer.add(table, part)
+        writer.add(table, {0: 1, 1: 1})
         large = pa.table({"partition": [1], "index": [0], "file": ["x" * 200_000]})
         with pytest.raises(OutputError, match=os.strerror(errno.ENOSPC)):
-            writer.add(large, part)
+            writer.add(large, {0: 1, 1: 1})
         assert sorted(p.name for p in disk.iterdir()) == ["job.json", "part-00000.jsonl"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)

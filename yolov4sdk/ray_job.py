@@ -101,15 +101,18 @@ def detect_with_ray(
     BatchPredictor(model, **options).detector.close()  # what is wrong with it is told here
     output = Path(output)
     writer = _Writer(output, format)
-    writer.claim(_job(model, partitions, format, options))
-    skipped = sum(writer.path(p.number).exists() for p in partitions)
-    _connect(ray)
-    left, fruitless = partitions, 0
-    while left := [p for p in left if not writer.path(p.number).exists()]:
+    job = _job(model, partitions, format, options)
+    writer.check(job)
+    left, fruitless = [p for p in partitions if not writer.path(p.number).exists()], 0
+    skipped = len(partitions) - len(left)
+    if left:
+        _connect(ray)
+        writer.claim(job)
+    while left:
+        expected = {p.number: p.rows for p in left}
         try:
-            rows = _rows(ray, inputs, left, model, actors, threads, options)
-            for table in rows:
-                writer.add(table, left)
+            for table in _rows(ray, inputs, left, model, actors, threads, options):
+                writer.add(table, expected)
                 if progress:
                     progress(writer.written + skipped, len(partitions))
             lost: Exception | None = None
@@ -119,8 +122,10 @@ def detect_with_ray(
             _raise_own(error)
             lost = error
         writer.forget()
-        fruitless = fruitless + 1 if all(not writer.path(p.number).exists() for p in left) else 0
-        if fruitless >= ROUNDS or not _alive(ray):
+        before = len(left)
+        left = [p for p in left if not writer.path(p.number).exists()]
+        fruitless = fruitless + 1 if len(left) == before else 0
+        if left and (fruitless >= ROUNDS or not _alive(ray)):
             reason = _first_line(lost) if lost else "rows are missing"
             done = f"{writer.written + skipped} of {len(partitions)} partitions are in {output}"
             raise BackendError(
@@ -141,28 +146,35 @@ class _Writer:
         """The result file of a partition."""
         return self._output / f"part-{number:05d}.{self._format}"
 
-    def claim(self, job: dict[str, Any]) -> None:
-        """Make the folder this job's; refuse another job's."""
+    def check(self, job: dict[str, Any]) -> None:
+        """Refuse a folder that holds another job's results."""
         file = self._output / JOB_FILE
-        if file.exists():
-            try:
-                there = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise SettingError(f"{file} is damaged; give an empty folder") from error
-            differ = sorted(key for key in job if there.get(key) != job[key])
-            if differ:
-                raise SettingError(
-                    f"{self._output} holds results of another job ({', '.join(differ)} differ); "
-                    "give another folder"
-                )
+        if not file.exists():
             return
-        self._write(file, lambda path: path.write_text(json.dumps(job, indent=1) + "\n"))
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SettingError(f"{file} is damaged; give an empty folder") from error
+        differ = sorted(key for key in job if there.get(key) != job[key])
+        if differ:
+            raise SettingError(
+                f"{self._output} holds results of another job ({', '.join(differ)} differ); "
+                "give another folder"
+            )
 
-    def add(self, table: pyarrow.Table, partitions: list[Partition]) -> None:
-        """Take rows of any partitions; write those that are complete."""
+    def claim(self, job: dict[str, Any]) -> None:
+        """Write what the results of this folder depend on."""
+        text = json.dumps(job, indent=1) + "\n"
+        self._write(self._output / JOB_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def add(self, table: pyarrow.Table, expected: dict[int, int]) -> None:
+        """Take rows of any partitions; write those that are complete.
+
+        Args:
+            expected: rows of each partition.
+        """
         import pyarrow.compute as pc
 
-        expected = {p.number: p.rows for p in partitions}
         for number in pc.unique(table["partition"]).to_pylist():
             tables = self._waiting.setdefault(number, [])
             tables.append(table.filter(pc.equal(table["partition"], number)))
@@ -270,13 +282,15 @@ def _job(
 ) -> dict[str, Any]:
     """What decides the rows, to be compared by a later run."""
     named = model if model is None or "://" in str(model) else sha256(model)
-    return {
+    job = {
         "sdk_version": __version__,
         "model": named,
         "inputs": fingerprint(partitions),
         "format": format,
         "options": {key: options[key] for key in sorted(options) if key not in ("batch", "device")},
     }
+    read: dict[str, Any] = json.loads(json.dumps(job, default=str))  # as it will be compared
+    return read
 
 
 def _ray() -> Any:
