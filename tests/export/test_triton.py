@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+pytest.importorskip("tritonclient.grpc", reason='pip install "yolov4sdk[triton]"')
+
 from export.triton_config import TritonOptions, check_against_session, parse
 from export.triton_repository import write_repository
 from tests.test_cli import run

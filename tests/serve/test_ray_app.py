@@ -15,7 +15,10 @@ from tests.tritonserver import free_port
 from yolov4sdk import Detector
 from yolov4sdk.errors import SettingError
 
-ray = pytest.importorskip("ray", reason='no Ray here: pip install "yolov4sdk[ray]"')
+pytest.importorskip("ray.serve", reason='no Ray Serve here: pip install "yolov4sdk[ray-serve]"')
+import ray
+from ray import serve as ray_serve
+
 CONF = 0.001
 
 
@@ -30,11 +33,11 @@ def url(micro_artefacts):
         logging_level="error", log_to_driver=False,
     )  # fmt: skip
     port = free_port()
-    ray.serve.start(http_options={"host": "127.0.0.1", "port": port})
+    ray_serve.start(http_options={"host": "127.0.0.1", "port": port})
     arguments = {"model": str(micro_artefacts["onnxruntime"]), "conf": str(CONF)}
-    ray.serve.run(build({**arguments, "max_ongoing": "2", "max_queued": "2"}))
+    ray_serve.run(build({**arguments, "max_ongoing": "2", "max_queued": "2"}))
     yield f"http://127.0.0.1:{port}/v1/detect"
-    ray.serve.shutdown()
+    ray_serve.shutdown()
     ray.shutdown()
 
 
