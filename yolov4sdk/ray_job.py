@@ -7,6 +7,7 @@ computed again from its inputs; so a machine that dies loses time and nothing el
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -109,29 +110,49 @@ def detect_with_ray(
         _connect(ray)
         writer.claim(job)
     while left:
-        expected = {p.number: p.rows for p in left}
-        try:
-            for table in _rows(ray, inputs, left, model, actors, threads, options):
-                writer.add(table, expected)
-                if progress:
-                    progress(writer.written + skipped, len(partitions))
-            lost: Exception | None = None
-        except (YOLOv4Error, KeyboardInterrupt):
-            raise
-        except Exception as error:  # Ray's errors share no base class that says what died
-            _raise_own(error)
-            lost = error
+        lost = _attempt(
+            _rows(ray, inputs, left, model, actors, threads, options),
+            writer,
+            {p.number: p.rows for p in left},
+            lambda: progress and progress(writer.written + skipped, len(partitions)),
+        )
         writer.forget()
         before = len(left)
         left = [p for p in left if not writer.path(p.number).exists()]
         fruitless = fruitless + 1 if len(left) == before else 0
         if left and (fruitless >= ROUNDS or not _alive(ray)):
-            reason = _first_line(lost) if lost else "rows are missing"
+            reason = lost or "rows are missing"
             done = f"{writer.written + skipped} of {len(partitions)} partitions are in {output}"
             raise BackendError(
                 f"the Ray cluster was lost ({reason}); {done}; run the command again to go on"
-            ) from lost
+            )
     return writer.summary(partitions, skipped)
+
+
+def _attempt(
+    rows: Iterator[pyarrow.Table],
+    writer: _Writer,
+    expected: dict[int, int],
+    told: Callable[[], Any],
+) -> str | None:
+    """Write what comes until all has come (None), or until the cluster fails: why.
+
+    The error itself must not outlive this call: its frames hold the actors that are still alive,
+    and these the processors that the next attempt needs.
+    """
+    reason: str | None = None
+    try:
+        for table in rows:
+            writer.add(table, expected)
+            told()
+    except (YOLOv4Error, KeyboardInterrupt):
+        raise
+    except Exception as error:  # Ray's errors share no base class that says what died
+        _raise_own(error)
+        reason = _first_line(error)
+    del rows
+    gc.collect()
+    return reason
 
 
 class _Writer:
