@@ -34,6 +34,7 @@
     │   └── DeviceError            the device or execution provider asked for is not there
     ├── ExportError                an export failed
     │   └── VerificationError      an exported file does not agree with its source
+    ├── OutputError                results cannot be written (also OSError)
     ├── DatasetError               a data set cannot be read
     └── TrainingError              training cannot start or go on
         └── NonFiniteLossError     the loss became NaN or infinite
@@ -208,6 +209,10 @@ class ExportError(YOLOv4Error, RuntimeError):
 
 class VerificationError(ExportError):
     """An exported file does not agree with the model it came from."""
+
+
+class OutputError(YOLOv4Error, OSError):
+    """Results cannot be written: a full disk, no permission."""
 
 
 class DatasetError(YOLOv4Error, ValueError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[Path, typer.Argument(help="A native checkpoint (.safetensors).")],
-    engine: Annotated[str, typer.Option(help="onnx or openvino.")] = "onnx",
+    engine: Annotated[str, typer.Option(help="onnx, openvino or triton (a repository).")] = "onnx",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Default: the model's name with the engine's suffix."),
@@ -46,9 +46,27 @@ def export(
     conf: Annotated[float, typer.Option(help="With --nms: scores are above this.")] = 0.25,
     iou: Annotated[float, typer.Option(help="With --nms: overlap above which a box goes.")] = 0.45,
     max_det: Annotated[int, typer.Option(help="With --nms: rows of the outputs.")] = 300,
+    runtimes: Annotated[
+        str, typer.Option(help="Of a Triton repository: some of onnx,tensorrt,python.")
+    ] = "onnx",
+    plan: Annotated[
+        Path | None, typer.Option(help="With the runtime tensorrt: its engine file.")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(help="Of a Triton repository: images a run.")] = 8,
+    queue: Annotated[int, typer.Option(help="Of a Triton repository: waiting requests.")] = 64,
+    instances: Annotated[int, typer.Option(help="Of a Triton repository: copies a device.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Export a model; the file is kept only if it says what torch says."""
+    if engine == "triton":
+        from .export_triton import export_triton
+
+        graph = {"size": size, "dynamic": dynamic, "precision": precision, "uint8": uint8,
+                 "topk": topk, "nms": nms}  # fmt: skip
+        serving = {"max_batch": max_batch, "queue": queue, "instances": instances,
+                   "conf": conf, "iou": iou, "max_det": max_det}  # fmt: skip
+        export_triton(model, output, runtimes, plan, graph, serving, as_json)
+        return
     from export import export_model
 
     result = export_model(
