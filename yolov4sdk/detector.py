@@ -27,7 +27,8 @@ class Detector(ContextManager):
 
     Args:
         model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, a loaded
-            `Backend`, or None for the embedded default.
+            `Backend`, the address of a service ("http://host:8000", "http://host:8000/models/x"),
+            or None for the embedded default.
         backend: "torch", "onnxruntime" or "openvino"; None picks it by the file.
         device: "auto", "cpu", "cuda", "cuda:1", or a device of OpenVINO.
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").

@@ -1,11 +1,13 @@
 """Tensors of the KServe v2 inference protocol, in JSON or with the binary extension.
 
 A message is a JSON object, and behind it the raw bytes of the tensors that say so in their
-`binary_data_size`, in the object's order. The service reads what the client writes, and back.
+`binary_data_size`, in the object's order. BYTES are the contents of files here: in JSON, which has
+no bytes, they are base64.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Collection, Mapping
@@ -165,7 +167,10 @@ def _from_json(data: Any, datatype: str, name: str) -> NDArray[Any]:
     if datatype == "BYTES":
         if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
             raise TensorError(f"{name!r}: BYTES in JSON are a flat list of strings")
-        return _objects([text.encode(errors="surrogatepass") for text in data])
+        try:
+            return _objects([base64.b64decode(text, validate=True) for text in data])
+        except ValueError as error:
+            raise TensorError(f"{name!r}: BYTES in JSON are read as base64: {error}") from error
     dtype = DTYPES[datatype]
     try:
         values = np.asarray(data)
@@ -197,7 +202,9 @@ def _split(data: memoryview, name: str) -> list[bytes]:
     while data:
         length = int.from_bytes(data[:4], "little")
         if len(data) < 4 + length:
-            raise TensorError(f"{name!r}: an element says {length} bytes, {len(data) - 4} follow")
+            raise TensorError(
+                f"{name!r}: an element says {length} bytes, {max(0, len(data) - 4)} follow"
+            )
         found.append(bytes(data[4 : 4 + length]))
         data = data[4 + length :]
     return found

@@ -1,0 +1,288 @@
+"""The KServe v2 inference protocol: what Triton's clients speak.
+
+The input `images` takes the network's own tensor (FP32 or UINT8, through `Engine.infer`), or
+encoded image files as BYTES (through `Engine.detect`), which are answered with final boxes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from numpy.typing import NDArray
+
+from yolov4sdk import Detections, ModelSpec, __version__
+from yolov4sdk.errors import TensorError
+from yolov4sdk.kserve import HEADER_LENGTH, decode, encode
+from yolov4sdk.spec import METADATA_KEY
+
+from .engine import DetectOptions, Engine, ModelInfo
+from .problems import Problem
+
+VERSION: Final = "1"
+"""Every model's only version; a swapped model takes the same name and version."""
+
+IMAGES_MAX: Final = 32
+"""Encoded images a request; each takes a place in the queue of its own."""
+
+# Triton's clients add these to requests; they have no meaning for a model without state.
+IGNORED: Final = {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
+OPTIONS: Final = {"conf": float, "iou": float, "max_det": int, "classes": str, "agnostic": bool}
+Tensors = dict[str, NDArray[Any]]
+
+
+class KServeProblem(Problem):
+    """A problem with the member `error` too, where clients of the protocol look for the reason."""
+
+    def body(self, request_id: str | None = None) -> dict[str, Any]:
+        """The members of the problem+json document."""
+        return {**super().body(request_id), "error": self.detail or self.title}
+
+
+class KServeRoute(APIRoute):
+    """A route whose problems are told in the protocol's way."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of FastAPI, inside of one that translates."""
+        handler = super().get_route_handler()
+
+        async def translated(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Problem as error:
+                raise KServeProblem(
+                    error.status, error.title, error.detail, error.headers
+                ) from error
+
+        return translated
+
+
+def kserve_router(engine: Engine) -> APIRouter:
+    """The routes under /v2. The protocol has an OpenAPI document of its own: not in ours."""
+    router = APIRouter(prefix="/v2", route_class=KServeRoute, include_in_schema=False)
+
+    @router.get("")
+    async def server() -> JSONResponse:
+        return JSONResponse(
+            {"name": "yolov4sdk", "version": __version__, "extensions": ["binary_tensor_data"]}
+        )
+
+    @router.get("/health/live")
+    async def live() -> JSONResponse:
+        return JSONResponse({"live": True})
+
+    @router.get("/health/ready")
+    async def ready() -> JSONResponse:
+        return JSONResponse({"ready": engine.ready}, 200 if engine.ready else 503)
+
+    @router.get("/models/{name}")
+    @router.get("/models/{name}/versions/{version}")
+    async def model(name: str, version: str = VERSION) -> JSONResponse:
+        return JSONResponse(_metadata(_model(engine, name, version)))
+
+    @router.get("/models/{name}/ready")
+    @router.get("/models/{name}/versions/{version}/ready")
+    async def model_ready(name: str, version: str = VERSION) -> JSONResponse:
+        good = engine.ready and _model(engine, name, version).state == "ready"
+        return JSONResponse({"name": name, "ready": good}, 200 if good else 503)
+
+    @router.post("/models/{name}/infer")
+    @router.post("/models/{name}/versions/{version}/infer")
+    async def infer(request: Request, name: str, version: str = VERSION) -> Response:
+        info = _model(engine, name, version)
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise Problem(415, None, "compressed bodies are not read; send it as it is")
+        body, length = await request.body(), request.headers.get(HEADER_LENGTH)
+        try:
+            # Millions of numbers in JSON take a while: not in the event loop.
+            asked, inputs = await asyncio.to_thread(decode, body, length, "inputs")
+            wanted = _Wanted(asked)
+            outputs = await _run(engine, info, asked, inputs)
+            header = {"model_name": info.name, "model_version": VERSION, **wanted.id}
+            chosen = wanted.select(outputs)
+            content, json_length = await asyncio.to_thread(
+                encode, header, chosen, "outputs", wanted.binary(chosen)
+            )
+        except TensorError as error:
+            raise Problem(400, "Malformed inference request", str(error)) from error
+        if json_length is None:
+            return Response(content, media_type="application/json")
+        return Response(
+            content,
+            media_type="application/octet-stream",
+            headers={HEADER_LENGTH: str(json_length)},
+        )
+
+    return router
+
+
+def _model(engine: Engine, name: str, version: str) -> ModelInfo:
+    info = engine.model(name)
+    if version != VERSION:
+        raise Problem(404, "No such version", f"{name} has the version {VERSION} alone")
+    return info
+
+
+def _metadata(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "versions": [VERSION],
+        "platform": f"yolov4sdk_{info.backend}",
+        "inputs": [_input(info.spec)],
+        "outputs": _outputs(info.spec),
+        "parameters": {
+            METADATA_KEY: info.spec.to_json(),
+            "device": info.device,
+            "precision": info.precision,
+        },
+    }
+
+
+def _input(spec: ModelSpec) -> dict[str, Any]:
+    height, width = (-1, -1) if spec.dynamic_size else spec.input_size
+    if spec.input_form == "float_nchw":
+        return _entry("images", "FP32", 3, height, width)
+    return _entry("images", "UINT8", height, width, 3)
+
+
+def _outputs(spec: ModelSpec) -> list[dict[str, Any]]:
+    if spec.outputs == "full":
+        return [_entry("boxes", "FP32", -1, 4), _entry("scores", "FP32", -1, spec.nc)]
+    rows = spec.topk or -1
+    return [
+        _entry("boxes", "FP32", rows, 4),
+        _entry("scores", "FP32", rows),
+        _entry("class_ids", "INT64", rows),
+    ]
+
+
+def _entry(name: str, datatype: str, *shape: int) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
+
+
+async def _run(
+    engine: Engine, info: ModelInfo, asked: Mapping[str, Any], inputs: Tensors
+) -> Tensors:
+    """The outputs for the one input, a tensor or encoded images."""
+    if set(inputs) != {"images"}:
+        raise TensorError(f"the model takes one input, 'images'; got {sorted(inputs)}")
+    images = inputs["images"]
+    parameters = asked.get("parameters", {})
+    if images.dtype != object:
+        _options(parameters, {})
+        outputs = await engine.infer(info.name, images)
+        return {k: v for k, v in outputs._asdict().items() if v is not None}
+    options = DetectOptions(**_options(parameters, OPTIONS))
+    files = list(images.ravel())
+    if not 1 <= len(files) <= IMAGES_MAX:
+        raise TensorError(f"1 to {IMAGES_MAX} images a request, got {len(files)}")
+    try:
+        async with asyncio.TaskGroup() as group:  # one that fails ends the others
+            tasks = [group.create_task(engine.detect(info.name, file, options)) for file in files]
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several
+    return _final_boxes([task.result() for task in tasks])
+
+
+def _options(parameters: Any, known: Mapping[str, type]) -> dict[str, Any]:
+    """The request's parameters, of known names and types."""
+    if not isinstance(parameters, dict):
+        raise TensorError("'parameters' must be an object")
+    options: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if name in IGNORED or name == "binary_data_output":
+            continue
+        kind = known.get(name)
+        if kind is None:
+            there = f"there are {', '.join(known)}" if known else "a tensor's request takes none"
+            raise TensorError(f"no parameter {name[:40]!r}; {there}")
+        if type(value) is int and kind is float:
+            value = float(value)
+        if type(value) is not kind:
+            raise TensorError(f"the parameter {name!r} must be {kind.__name__}")
+        options[name] = _classes(value) if name == "classes" else value
+    return options
+
+
+class _Wanted:
+    """Which outputs a request asks for, and in which form.
+
+    Attributes:
+        id: the request's id as a member of the answer, or nothing.
+    """
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        name = asked.get("id")
+        if name is not None and not (isinstance(name, str) and len(name) <= 200):
+            raise TensorError("'id' must be a string of 200 characters at most")
+        self.id = {} if name is None else {"id": name}
+        parameters = asked.get("parameters", {})
+        self._binary = isinstance(parameters, dict) and (
+            parameters.get("binary_data_output") is True
+        )
+        self._outputs: dict[str, bool] | None = None
+        if asked.get("outputs"):
+            self._outputs = dict(self._one(entry) for entry in _list(asked["outputs"]))
+
+    def _one(self, entry: Any) -> tuple[str, bool]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise TensorError("each of 'outputs' must be an object with a name")
+        parameters = entry.get("parameters", {})
+        if not isinstance(parameters, dict) or set(parameters) - {"binary_data"}:
+            raise TensorError(
+                f"{entry['name'][:40]!r}: an output's only parameter here is 'binary_data'"
+            )
+        return entry["name"], parameters.get("binary_data", self._binary) is True
+
+    def select(self, outputs: Tensors) -> Tensors:
+        """The outputs that were asked for, all when none was named."""
+        if self._outputs is None:
+            return outputs
+        if unknown := sorted(set(self._outputs) - set(outputs)):
+            raise TensorError(f"no outputs {unknown}; there are {sorted(outputs)}"[:400])
+        return {name: outputs[name] for name in self._outputs}
+
+    def binary(self, outputs: Tensors) -> set[str]:
+        """Names of the outputs that go as raw bytes."""
+        if self._outputs is None:
+            return set(outputs) if self._binary else set()
+        return {name for name, binary in self._outputs.items() if binary}
+
+
+def _classes(text: str) -> list[str | int]:
+    return [int(t) if t.strip().isdecimal() else t.strip() for t in text.split(",")]
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TensorError("'outputs' must be a list")
+    return value
+
+
+def _final_boxes(found: list[Detections]) -> Tensors:
+    """The detections of several images in arrays; unused rows score 0.
+
+    Returns:
+        boxes float32 [B, M, 4], scores float32 [B, M] and class_ids int64 [B, M], where M is the
+        most that one image has; num_detections int32 [B]; image_sizes int32 [B, 2] as (height,
+        width).
+    """
+    rows = max(len(one) for one in found)
+    boxes = np.zeros((len(found), rows, 4), np.float32)
+    scores = np.zeros((len(found), rows), np.float32)
+    class_ids = np.zeros((len(found), rows), np.int64)
+    for i, one in enumerate(found):
+        boxes[i, : len(one)], scores[i, : len(one)] = one.xyxy, one.scores
+        class_ids[i, : len(one)] = one.class_ids
+    return {
+        "boxes": boxes,
+        "scores": scores,
+        "class_ids": class_ids,
+        "num_detections": np.array([len(one) for one in found], np.int32),
+        "image_sizes": np.array([one.image_size for one in found], np.int32),
+    }
