@@ -1,6 +1,6 @@
 """The engine room: bounded queues, decoders, one worker process per device.
 
-image bytes -> header check -> decoder process -> queue of the model -> worker of a device
+    image bytes -> header check -> decoder process -> queue of the model -> worker of a device
 """
 
 from __future__ import annotations

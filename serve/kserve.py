@@ -205,7 +205,7 @@ def _options(parameters: Any, known: Mapping[str, type]) -> dict[str, Any]:
             value = float(value)
         if type(value) is not kind:
             raise TensorError(f"the parameter {name!r} must be {kind.__name__}")
-        options[name] = _classes(value) if name == "classes" else value
+        options[name] = _classes(str(value)) if name == "classes" else value
     return options
 
 

@@ -180,7 +180,7 @@ def _from_json(data: Any, datatype: str, name: str) -> NDArray[Any]:
     if values.size and values.dtype.kind not in kinds:
         raise TensorError(f"{name!r}: the data are not all numbers that fit {datatype}")
     if dtype.kind in "iu" and values.size:
-        limits = np.iinfo(dtype)
+        limits: Any = np.iinfo(dtype.name)
         if values.min() < limits.min or values.max() > limits.max:
             raise TensorError(f"{name!r}: {datatype} holds {limits.min} to {limits.max}")
     with np.errstate(over="ignore"):  # too large a number becomes infinity, as in C
@@ -202,9 +202,7 @@ def _split(data: memoryview, name: str) -> list[bytes]:
     while data:
         length = int.from_bytes(data[:4], "little")
         if len(data) < 4 + length:
-            raise TensorError(
-                f"{name!r}: an element says {length} bytes, {max(0, len(data) - 4)} follow"
-            )
+            raise TensorError(f"{name!r}: an element of {length} bytes is cut off")
         found.append(bytes(data[4 : 4 + length]))
         data = data[4 + length :]
     return found

@@ -106,7 +106,8 @@ class HttpBackend(ContextManager):
         """The name of the model that is wanted, or of the service's default one."""
         answer = self._call("GET", "/v1/models")
         try:
-            names = {model["name"]: model["default"] for model in answer.json()["models"]}
+            models = answer.json()["models"]
+            names: dict[str, bool] = {model["name"]: model["default"] for model in models}
         except (ValueError, KeyError, TypeError) as error:
             raise self._foreign(answer) from error
         for name, default in names.items():
