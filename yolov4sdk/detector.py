@@ -141,11 +141,16 @@ class Detector(ContextManager):
             canvas = self._scratch.array("canvas", shape, np.uint8)
             for row, i in zip(canvas, indices, strict=True):
                 letterbox(pixels[i], plans[i], row)
-            outputs = self._run(canvas)
+            outputs = self.run_canvases(canvas)
             for row_number, i in enumerate(indices):
                 found[i] = self._detections(outputs, row_number, plans[i], thresholds)
         results = [result for result in found if result is not None]
         return results if many else results[0]
+
+    @property
+    def rectangular(self) -> bool:
+        """Whether canvases shrink to the smallest multiple of the stride; see `shape`."""
+        return self._rectangular
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run the network alone; see `Backend.infer`."""
@@ -203,7 +208,12 @@ class Detector(ContextManager):
             group[k : k + step] for group in by_canvas.values() for k in range(0, len(group), step)
         ]
 
-    def _run(self, canvas: NDArray[np.uint8]) -> Outputs:
+    def run_canvases(self, canvas: NDArray[np.uint8]) -> Outputs:
+        """Run images that are letterboxed already, as the service's decoders do it.
+
+        Args:
+            canvas: uint8 BGR [B, H, W, 3]; rows that a graph of fixed batch lacks are added.
+        """
         fixed = self.spec.batch
         if fixed is not None and len(canvas) < fixed:
             empty = np.zeros((fixed - len(canvas), *canvas.shape[1:]), np.uint8)
@@ -213,6 +223,17 @@ class Detector(ContextManager):
         if self.spec.input_form == "float_nchw":
             out = self._scratch.array("input", (batch, 3, height, width), np.float32)
         return self.backend.infer(to_input(canvas, self.spec.input_form, bgr=True, out=out))
+
+    def detections(
+        self, outputs: Outputs, row: int, plan: Letterbox, **overrides: Any
+    ) -> Detections:
+        """What one row of `run_canvases` shows, in pixels of the source image.
+
+        Args:
+            plan: how the row was letterboxed.
+            **overrides: as of a call.
+        """
+        return self._detections(outputs, row, plan, self._thresholds(overrides))
 
     def _detections(
         self, outputs: Outputs, row: int, plan: Letterbox, thresholds: dict[str, Any]
