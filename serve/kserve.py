@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from yolov4sdk import Detections, ModelSpec, __version__
 from yolov4sdk.errors import TensorError
@@ -23,6 +24,8 @@ from yolov4sdk.spec import METADATA_KEY
 
 from .engine import DetectOptions, Engine, ModelInfo
 from .problems import Problem
+from .schemas import DetectQuery
+from .uploads import until_gone
 
 VERSION: Final = "1"
 """Every model's only version; a swapped model takes the same name and version."""
@@ -31,8 +34,9 @@ IMAGES_MAX: Final = 32
 """Encoded images a request; each takes a place in the queue of its own."""
 
 # Triton's clients add these to requests; they have no meaning for a model without state.
-IGNORED: Final = {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout"}
-OPTIONS: Final = {"conf": float, "iou": float, "max_det": int, "classes": str, "agnostic": bool}
+IGNORED: Final = {
+    "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "binary_data_output",
+}  # fmt: skip
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -41,7 +45,10 @@ class KServeProblem(Problem):
 
     def body(self, request_id: str | None = None) -> dict[str, Any]:
         """The members of the problem+json document."""
-        return {**super().body(request_id), "error": self.detail or self.title}
+        return {
+            **super().body(request_id),
+            "error": f"{self.title}: {self.detail}" if self.detail else self.title,
+        }
 
 
 class KServeRoute(APIRoute):
@@ -62,67 +69,82 @@ class KServeRoute(APIRoute):
         return translated
 
 
-def kserve_router(engine: Engine) -> APIRouter:
-    """The routes under /v2. The protocol has an OpenAPI document of its own: not in ours."""
-    router = APIRouter(prefix="/v2", route_class=KServeRoute, include_in_schema=False)
+# The protocol has an OpenAPI document of its own: not in ours.
+router = APIRouter(prefix="/v2", route_class=KServeRoute, include_in_schema=False)
 
-    @router.get("")
-    async def server() -> JSONResponse:
-        return JSONResponse(
-            {"name": "yolov4sdk", "version": __version__, "extensions": ["binary_tensor_data"]}
+
+@router.get("")
+async def server() -> JSONResponse:
+    """Metadata of the server."""
+    return JSONResponse(
+        {"name": "yolov4sdk", "version": __version__, "extensions": ["binary_tensor_data"]}
+    )
+
+
+@router.get("/health/live")
+async def live() -> JSONResponse:
+    """200 while the process answers."""
+    return JSONResponse({"live": True})
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> JSONResponse:
+    """200 when requests should be sent here."""
+    good = _engine(request).ready
+    return JSONResponse({"ready": good}, 200 if good else 503)
+
+
+@router.get("/models/{name}")
+@router.get("/models/{name}/versions/{version}")
+async def model(request: Request, name: str, version: str = VERSION) -> JSONResponse:
+    """Metadata of a model; its ModelSpec, device and precision stand in `parameters`."""
+    return JSONResponse(_metadata(_model(request, name, version)))
+
+
+@router.get("/models/{name}/ready")
+@router.get("/models/{name}/versions/{version}/ready")
+async def model_ready(request: Request, name: str, version: str = VERSION) -> JSONResponse:
+    """200 when the model answers."""
+    good = _model(request, name, version).state == "ready" and _engine(request).ready
+    return JSONResponse({"name": name, "ready": good}, 200 if good else 503)
+
+
+@router.post("/models/{name}/infer")
+@router.post("/models/{name}/versions/{version}/infer")
+async def infer(request: Request, name: str, version: str = VERSION) -> Response:
+    """Run the network on a tensor, or detect objects in encoded images."""
+    info = _model(request, name, version)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Problem(415, detail="compressed bodies are not read; send it as it is")
+    body, length = await request.body(), request.headers.get(HEADER_LENGTH)
+    return await until_gone(request, _infer(_engine(request), info, body, length))
+
+
+async def _infer(engine: Engine, info: ModelInfo, body: bytes, length: str | None) -> Response:
+    try:
+        # Millions of numbers in JSON take a while: not in the event loop.
+        asked, inputs = await asyncio.to_thread(decode, body, length, "inputs")
+        wanted = _Wanted(asked)
+        outputs = wanted.select(await _run(engine, info, asked, inputs))
+        header = {"model_name": info.name, "model_version": VERSION, **wanted.id}
+        content, json_length = await asyncio.to_thread(
+            encode, header, outputs, "outputs", wanted.binary(outputs)
         )
-
-    @router.get("/health/live")
-    async def live() -> JSONResponse:
-        return JSONResponse({"live": True})
-
-    @router.get("/health/ready")
-    async def ready() -> JSONResponse:
-        return JSONResponse({"ready": engine.ready}, 200 if engine.ready else 503)
-
-    @router.get("/models/{name}")
-    @router.get("/models/{name}/versions/{version}")
-    async def model(name: str, version: str = VERSION) -> JSONResponse:
-        return JSONResponse(_metadata(_model(engine, name, version)))
-
-    @router.get("/models/{name}/ready")
-    @router.get("/models/{name}/versions/{version}/ready")
-    async def model_ready(name: str, version: str = VERSION) -> JSONResponse:
-        good = engine.ready and _model(engine, name, version).state == "ready"
-        return JSONResponse({"name": name, "ready": good}, 200 if good else 503)
-
-    @router.post("/models/{name}/infer")
-    @router.post("/models/{name}/versions/{version}/infer")
-    async def infer(request: Request, name: str, version: str = VERSION) -> Response:
-        info = _model(engine, name, version)
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise Problem(415, None, "compressed bodies are not read; send it as it is")
-        body, length = await request.body(), request.headers.get(HEADER_LENGTH)
-        try:
-            # Millions of numbers in JSON take a while: not in the event loop.
-            asked, inputs = await asyncio.to_thread(decode, body, length, "inputs")
-            wanted = _Wanted(asked)
-            outputs = await _run(engine, info, asked, inputs)
-            header = {"model_name": info.name, "model_version": VERSION, **wanted.id}
-            chosen = wanted.select(outputs)
-            content, json_length = await asyncio.to_thread(
-                encode, header, chosen, "outputs", wanted.binary(chosen)
-            )
-        except TensorError as error:
-            raise Problem(400, "Malformed inference request", str(error)) from error
-        if json_length is None:
-            return Response(content, media_type="application/json")
-        return Response(
-            content,
-            media_type="application/octet-stream",
-            headers={HEADER_LENGTH: str(json_length)},
-        )
-
-    return router
+    except TensorError as error:
+        raise Problem(400, "Malformed inference request", str(error)) from error
+    if json_length is None:
+        return Response(content, media_type="application/json")
+    headers = {HEADER_LENGTH: str(json_length)}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-def _model(engine: Engine, name: str, version: str) -> ModelInfo:
-    info = engine.model(name)
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def _model(request: Request, name: str, version: str) -> ModelInfo:
+    info = _engine(request).model(name)
     if version != VERSION:
         raise Problem(404, "No such version", f"{name} has the version {VERSION} alone")
     return info
@@ -173,11 +195,14 @@ async def _run(
         raise TensorError(f"the model takes one input, 'images'; got {sorted(inputs)}")
     images = inputs["images"]
     parameters = asked.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise TensorError("'parameters' must be an object")
     if images.dtype != object:
-        _options(parameters, {})
+        if surplus := sorted(set(parameters) - IGNORED):
+            raise TensorError(f"a tensor's request takes no parameters, got {surplus}"[:400])
         outputs = await engine.infer(info.name, images)
         return {k: v for k, v in outputs._asdict().items() if v is not None}
-    options = DetectOptions(**_options(parameters, OPTIONS))
+    options = _options(parameters)
     files = list(images.ravel())
     if not 1 <= len(files) <= IMAGES_MAX:
         raise TensorError(f"1 to {IMAGES_MAX} images a request, got {len(files)}")
@@ -189,24 +214,19 @@ async def _run(
     return _final_boxes([task.result() for task in tasks])
 
 
-def _options(parameters: Any, known: Mapping[str, type]) -> dict[str, Any]:
-    """The request's parameters, of known names and types."""
-    if not isinstance(parameters, dict):
-        raise TensorError("'parameters' must be an object")
-    options: dict[str, Any] = {}
-    for name, value in parameters.items():
-        if name in IGNORED or name == "binary_data_output":
-            continue
-        kind = known.get(name)
-        if kind is None:
-            there = f"there are {', '.join(known)}" if known else "a tensor's request takes none"
-            raise TensorError(f"no parameter {name[:40]!r}; {there}")
-        if type(value) is int and kind is float:
-            value = float(value)
-        if type(value) is not kind:
-            raise TensorError(f"the parameter {name!r} must be {kind.__name__}")
-        options[name] = _classes(str(value)) if name == "classes" else value
-    return options
+def _options(parameters: Any) -> DetectOptions:
+    """The query parameters of /v1/detect, as parameters of the request."""
+    known = set(DetectQuery.model_fields) - {"model"}
+    given = {name: value for name, value in parameters.items() if name not in IGNORED}
+    try:
+        if "model" in given:
+            raise TensorError("the model stands in the path")
+        return DetectQuery(**given).options()
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in wrong["loc"])[:40]
+        reason = f"there are {', '.join(sorted(known))}" if name not in known else wrong["msg"]
+        raise TensorError(f"the parameter {name!r}: {reason}") from error
 
 
 class _Wanted:
@@ -252,10 +272,6 @@ class _Wanted:
         if self._outputs is None:
             return set(outputs) if self._binary else set()
         return {name for name, binary in self._outputs.items() if binary}
-
-
-def _classes(text: str) -> list[str | int]:
-    return [int(t) if t.strip().isdecimal() else t.strip() for t in text.split(",")]
 
 
 def _list(value: Any) -> list[Any]:

@@ -31,23 +31,26 @@ HEADERS: Final = {
 }
 
 
-def page_router() -> APIRouter:
-    """`/` and `/static/...`, read once; raises at the start when the package lacks a file."""
-    folder = files(__package__) / "static"
-    content = {name: (folder / name).read_bytes() for name in TYPES}
-    router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
-    def answer(name: str) -> Response:
-        return Response(content[name], media_type=TYPES[name], headers=HEADERS)
+# Read once, at the import: a package that lacks a file is told at the start.
+_FOLDER: Final = files(__package__) / "static"
+_CONTENT: Final = {name: (_FOLDER / name).read_bytes() for name in TYPES}
 
-    @router.get("/")
-    async def index() -> Response:
-        return answer("index.html")
 
-    @router.get("/static/{name}")
-    async def static(name: str) -> Response:
-        if name not in content:
-            raise Problem(404, "Not found", f"the page has no file {name!r}")
-        return answer(name)
+@router.get("/")
+async def index() -> Response:
+    """The page."""
+    return _answer("index.html")
 
-    return router
+
+@router.get("/static/{name}")
+async def static(name: str) -> Response:
+    """Its style, script and icon."""
+    if name not in TYPES:
+        raise Problem(404, detail="the page has no such file")
+    return _answer(name)
+
+
+def _answer(name: str) -> Response:
+    return Response(_CONTENT[name], media_type=TYPES[name], headers=HEADERS)
