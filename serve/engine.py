@@ -1,6 +1,6 @@
 """The engine room: bounded queues, decoders, one worker process per device.
 
-    image bytes -> header check -> decoder process -> queue of the model -> worker of a device
+image bytes -> header check -> decoder process -> queue of the model -> worker of a device
 """
 
 from __future__ import annotations
@@ -82,6 +82,10 @@ class ModelInfo:
 class Engine:
     """Runs models for many requests at once. All methods belong to one event loop.
 
+    Attributes:
+        draining: the service is being stopped, and not ready for that reason.
+        failure: why it could not start.
+
     Raises:
         YOLOv4Error: a model of the settings is missing or no artefact.
     """
@@ -94,6 +98,7 @@ class Engine:
             if path is not None:
                 check_artefact(path)
         self.draining = False
+        self.failure = ""
         self._open = False
         self._versions = itertools.count()
         self._current: dict[str, Lane] = {}

@@ -133,7 +133,9 @@ def _tiff(data: bytes) -> tuple[int, int]:
     for position in range(start + 2, start + 2 + 12 * min(count, 512), 12):
         tag, kind = struct.unpack_from(order + "HH", data, position)
         if tag in (256, 257):  # width, height
-            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, position + 8)[0]
+            found[tag] = struct.unpack_from(
+                order + ("H" if kind == 3 else "I"), data, position + 8
+            )[0]
     if len(found) < 2:
         raise ValueError("no size")
     return found[257], found[256]

@@ -18,6 +18,7 @@ from .export import export
 from .import_model import import_model
 from .info import info
 from .models import models
+from .serve import serve
 from .train import train
 from .train_backbone import train_backbone
 from .val import val
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-backbone": train_backbone,
     "val": val,
+    "serve": serve,
     "models": models,
     "info": info,
 }
