@@ -31,7 +31,7 @@ USER yolov4sdk
 # It writes to /tmp and /dev/shm alone: the rest may be read-only. Models are mounted at /data.
 FROM base AS serve
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[cpu,serve]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[serve]"
 USER yolov4sdk
 ENV YOLOV4SDK_HOST=0.0.0.0 YOLOV4SDK_PORT=8000
 EXPOSE 8000

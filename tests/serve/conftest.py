@@ -59,24 +59,18 @@ def serving(log: Path, **settings: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def live(
-    tiny_artefacts: dict[str, Path],
-    micro_artefacts: dict[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    tiny_artefacts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A service of the models `tiny` (the default, three classes) and `micro`."""
-    models = f"tiny={tiny_artefacts['onnxruntime']},micro={micro_artefacts['onnxruntime']}"
+    """A service of the models `tiny` (the default, three classes) and `common` (the embedded)."""
+    embedded = REPOSITORY / "yolov4sdk" / "assets" / "default.onnx"
+    models = f"tiny={tiny_artefacts['onnxruntime']},common={embedded}"
     with serving(tmp_path_factory.mktemp("live") / "log", models=models) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def guarded(
-    micro_artefacts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """A service of the model `micro` that asks for `API_KEY`."""
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service of the embedded model that asks for `API_KEY`."""
     keys = [{"name": "tests", "sha256": hashlib.sha256(API_KEY.encode()).hexdigest()}]
-    with serving(
-        tmp_path_factory.mktemp("guarded") / "log",
-        models=f"micro={micro_artefacts['onnxruntime']}", api_keys=json.dumps(keys),
-    ) as url:  # fmt: skip
+    with serving(tmp_path_factory.mktemp("guarded") / "log", api_keys=json.dumps(keys)) as url:
         yield url

@@ -156,7 +156,7 @@ def _split(address: str) -> tuple[str, str | None]:
             f"key goes into the environment variable {API_KEY}"
         )
     folder, found, name = parts.path.rstrip("/").rpartition("/models/")
-    path = folder if found else parts.path.rstrip("/")
+    path = folder.removesuffix("/v1") if found else parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}", unquote(name) if found else None
 
 
