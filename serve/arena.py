@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import mmap
 import os
 import tempfile
@@ -69,10 +70,8 @@ class Arena:
 
     def close(self) -> None:
         """Let go of the memory; views that are still alive keep their mapping."""
-        try:
+        with contextlib.suppress(BufferError):  # a view is left; the mapping ends with it
             self._memory.close()
-        except BufferError:  # a view is left; the mapping ends with it
-            pass
         os.close(self.descriptor)
 
 

@@ -21,6 +21,7 @@ import orjson
 
 HEADER: Final = struct.Struct("!II")  # lengths of the JSON and of the bytes
 Message = dict[str, Any]
+Answer = asyncio.Future[tuple[Message, bytes]]
 
 
 class ChildLost(Exception):
@@ -56,7 +57,7 @@ class Child:
                 env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)},
             )
         self._socket = ours
-        self._answers: dict[int, asyncio.Future[tuple[Message, bytes]]] = {}
+        self._answers: dict[int, Answer] = {}
         self._number = 0
         self.lost = asyncio.Event()
 
@@ -88,7 +89,8 @@ class Child:
             raise ChildLost
         self._number += 1
         number = self._number
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        answer: Answer = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
         text = orjson.dumps({**message, "id": number})
         try:
             self._writer.write(HEADER.pack(len(text), len(payload)) + text)

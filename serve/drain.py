@@ -52,7 +52,7 @@ class Drain:
         self._loop.call_soon_threadsafe(self._loop.call_later, self._delay, self._end, number)
 
     def _end(self, number: int) -> None:
-        server = getattr(self._previous, "__self__", None)
+        server: Any = getattr(self._previous, "__self__", None)
         if hasattr(server, "should_exit"):
             # uvicorn's own handler would raise the signal again at the end: no exit code 0
             server.should_exit = True

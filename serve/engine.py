@@ -234,7 +234,8 @@ class Engine:
             "class_ids": detections.class_ids.tolist(), "names": detections.names,
         }  # fmt: skip
         message = {"do": "draw", "format": header.format, **found}
-        return (await self._finish(self._decoders.run(decoder, message, image)))[1]
+        drawn: bytes = (await self._finish(self._decoders.run(decoder, message, image)))[1]
+        return drawn
 
     async def load(self, name: str, path: Path, **options: Any) -> ModelInfo:
         """Load a model, or swap the one of this name; the old one serves until the new is warm.
@@ -297,7 +298,8 @@ class Engine:
 
     def outputs(self, job: Job, shapes: list[Any]) -> Outputs:
         """Copy the outputs of a tensor job out of shared memory."""
-        offset, arrays = job.request["outputs"], []
+        offset: int = job.request["outputs"]
+        arrays: list[NDArray[Any] | None] = []
         for entry in shapes:
             if entry is None:
                 arrays.append(None)
@@ -305,7 +307,7 @@ class Engine:
             array = self.arena.array(offset, tuple(entry[1]), np.dtype(entry[0])).copy()
             offset += array.nbytes
             arrays.append(array)
-        return Outputs(*arrays)
+        return Outputs(*arrays)  # type: ignore[arg-type]
 
     def observe(self) -> None:
         """Bring the gauges up to date."""

@@ -188,7 +188,7 @@ def _check_names() -> None:
     known = {name.upper() for name in Settings.model_fields}
     for variable in sorted(os.environ):
         name = variable.removeprefix(PREFIX)
-        if variable == name or variable == CONFIG or name in known:
+        if variable in (name, CONFIG) or name in known:
             continue
         if hint := _hint(name.lower()):
             raise SettingError(f"{variable} is no setting{hint}")

@@ -74,8 +74,8 @@ class Worker:
         for row, offset in zip(canvases, offsets, strict=True):
             row[:] = self._arena.array(offset, (*canvas, 3), np.uint8)
         plans = [
-            Letterbox(*((plan[i], plan[i + 1]) for i in (0, 2, 4)), (canvas[0], canvas[1]))
-            for plan in message["plans"]
+            Letterbox((p[0], p[1]), (p[2], p[3]), (p[4], p[5]), (canvas[0], canvas[1]))
+            for p in message["plans"]
         ]
         started = time.perf_counter()
         outputs = detector.run_canvases(canvases)
