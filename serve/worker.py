@@ -132,10 +132,9 @@ def _warm_up(detector: Detector, batch_size: int) -> None:
     """Runtimes allocate and choose kernels in the first runs of a shape."""
     height, width = detector.size
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    for image in (noise, noise[: max(1, height * 9 // 16)]):
-        for _ in range(2):
-            detector(image)
-        detector([image] * batch_size)
+    detector(noise[: max(1, height * 9 // 16)])  # a canvas of its own for graphs of any size
+    detector([noise] * batch_size)
+    detector(noise)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,76 +1,86 @@
-"""Real services: the command as a user starts it, in a process of its own."""
+"""Services for the tests, each a server in a process of its own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+
+from benchmarks.serve.service import Service
 
 from ..conftest import REPOSITORY
 
-for needed in ("fastapi", "uvicorn", "pydantic_settings", "prometheus_client", "limits", "httpx"):
-    pytest.importorskip(needed, reason="the extras `serve` and `client` are not installed")
-
-API_KEY = "a key of the tests"
+ADMIN, USER, SLOW = "admin-key", "user-key", "slow-key"
 
 
-@contextmanager
-def serving(log: Path, **settings: str) -> Iterator[str]:
-    """The address of a service with these settings, ready; it is ended by SIGTERM."""
-    import httpx
+def api_keys() -> str:
+    def entry(name: str, key: str, **more: object) -> dict[str, object]:
+        return {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), **more}
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    given = {f"YOLOV4SDK_{name.upper()}": value for name, value in settings.items()}
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("YOLOV4SDK_")}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "serve.app:app", "--port", str(port)],
-            cwd=REPOSITORY, env={**inherited, "YOLOV4SDK_DRAIN_DELAY": "0", **given},
-            stdout=output, stderr=output,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        ends = time.monotonic() + 90
-        while True:
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            assert process.poll() is None and time.monotonic() < ends, log.read_text()
-            time.sleep(0.1)
-        yield url
-        process.terminate()
-        assert process.wait(60) == 0, log.read_text()
-    finally:
-        process.kill()
-        process.wait()
+    return json.dumps(
+        [entry("admin", ADMIN, admin=True), entry("user", USER), entry("slow", SLOW, rate="2/hour")]
+    )
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
 
 
 @pytest.fixture(scope="session")
-def live(
-    tiny_artefacts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """A service of the models `tiny` (the default, three classes) and `common` (the embedded)."""
+def micro(micro_artefacts: dict[str, Path]) -> Path:
+    """A network that takes a millisecond."""
+    return micro_artefacts["onnxruntime"]
+
+
+@pytest.fixture(scope="session")
+def service(micro: Path) -> Iterator[Service]:
+    """Open to everybody, with limits that tests reach."""
+    settings = {"max_body": 1_000_000, "body_limit": 2, "decode_limit": 1, "max_files": 4}
+    with Service(f"micro={micro}", header_limit=2, max_streams=2, **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=30) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def models_dir(micro: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the guarded service loads models from."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("a.onnx", "b.onnx"):
+        shutil.copy(micro, folder / name)
+    data = micro.read_bytes()
+    (folder / "corrupt.onnx").write_bytes(data[: len(data) // 2])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def guarded(micro: Path, models_dir: Path) -> Iterator[Service]:
+    """With API keys, a folder of models and a page of another origin."""
+    with Service(
+        f"m={micro}", api_keys=api_keys(), models_dir=models_dir, cors="https://example.org"
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def guest(guarded: Service) -> Iterator[httpx.Client]:
+    """A client of the guarded service, without a key."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{guarded.port}", timeout=30) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def live(tiny_artefacts: dict[str, Path]) -> Iterator[str]:
+    """The address of a service of `tiny` (the default, three classes) and the embedded model."""
     embedded = REPOSITORY / "yolov4sdk" / "assets" / "default.onnx"
-    models = f"tiny={tiny_artefacts['onnxruntime']},common={embedded}"
-    with serving(tmp_path_factory.mktemp("live") / "log", models=models) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service of the embedded model that asks for `API_KEY`."""
-    keys = [{"name": "tests", "sha256": hashlib.sha256(API_KEY.encode()).hexdigest()}]
-    with serving(tmp_path_factory.mktemp("guarded") / "log", api_keys=json.dumps(keys)) as url:
-        yield url
+    with Service(f"tiny={tiny_artefacts['onnxruntime']}", f"common={embedded}") as running:
+        yield f"http://127.0.0.1:{running.port}"

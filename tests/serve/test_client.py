@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.serve.service import Service
 from yolov4sdk import Detections, Detector
 from yolov4sdk.errors import BackendError, SettingError
 
-from .conftest import API_KEY
+from .conftest import USER
 
 
 def same(there: Detections, here: Detections) -> None:
@@ -60,17 +61,18 @@ def test_model_of_the_path(live: str) -> None:
         assert len(detector.names) == 3
 
 
-def test_api_key(guarded: str, monkeypatch: pytest.MonkeyPatch, photos_dir: Path) -> None:
+def test_api_key(guarded: Service, monkeypatch: pytest.MonkeyPatch, photos_dir: Path) -> None:
+    address = f"http://127.0.0.1:{guarded.port}"
     monkeypatch.delenv("YOLOV4SDK_API_KEY", raising=False)
     with pytest.raises(BackendError, match="set the environment variable YOLOV4SDK_API_KEY"):
-        Detector(guarded)
+        Detector(address)
     monkeypatch.setenv("YOLOV4SDK_API_KEY", "wrong")
     with pytest.raises(BackendError, match="missing or wrong") as told:
-        Detector(guarded)
-    assert "wrong;" in str(told.value) and API_KEY not in str(told.value)
-    monkeypatch.setenv("YOLOV4SDK_API_KEY", API_KEY)
-    with Detector(guarded) as detector:
-        assert detector(photos_dir / "horses.jpg", conf=0.1)
+        Detector(address)
+    assert "wrong;" in str(told.value) and USER not in str(told.value)
+    monkeypatch.setenv("YOLOV4SDK_API_KEY", USER)
+    with Detector(address) as detector:
+        assert detector.names == ("ant",) and detector(photos_dir / "dog.jpg", conf=0)
 
 
 @pytest.mark.parametrize(

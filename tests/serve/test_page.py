@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import API_KEY
+from benchmarks.serve.service import Service
+
+from .conftest import USER
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium import webdriver
@@ -115,7 +117,9 @@ def test_boxes_of_an_upload(page: Page, live: str, photos_dir: Path) -> None:
     scale = picture["width"] / 768
     for found in expected:
         assert any(abs(found["box"]["x1"] * scale - x) <= 1.5 for x in shown), found
-    assert f"{expected[0]['name']}" in page.rows[0] and f"{expected[0]['score']:.3f}" in page.rows[0]
+    assert (
+        f"{expected[0]['name']}" in page.rows[0] and f"{expected[0]['score']:.3f}" in page.rows[0]
+    )
     assert page.get("picture").get_attribute("alt").startswith("The image, ")
     assert not page.complaints()
 
@@ -165,14 +169,14 @@ def test_errors_in_words(page: Page, tmp_path: Path, photos_dir: Path) -> None:
 
 
 @needs_browser
-def test_api_key(browser: Any, guarded: str, photos_dir: Path) -> None:
-    page = Page(browser, guarded)
+def test_api_key(browser: Any, guarded: Service, photos_dir: Path) -> None:
+    page = Page(browser, f"http://127.0.0.1:{guarded.port}/")
     assert "key" in page.until(lambda: page.error) and page.get("key").is_displayed()
-    page.get("key").send_keys(API_KEY + Keys.TAB)
+    page.get("key").send_keys(USER + Keys.TAB)
     page.until(lambda: not page.error and page.get("model").text)
     page.open(photos_dir / "horses.jpg")
     page.answered()
-    assert API_KEY not in page.browser.page_source and "$API_KEY" in page.get("curl").text
+    assert USER not in page.browser.page_source and "$API_KEY" in page.get("curl").text
 
 
 @needs_browser
