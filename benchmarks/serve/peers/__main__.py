@@ -31,7 +31,7 @@ import numpy as np
 
 from yolov4sdk.cpu import available_cpus
 from yolov4sdk.kserve import HEADER_LENGTH, encode
-from yolov4sdk.timing import machine
+from yolov4sdk.timing import machine, median_ratio
 
 from ..load import Answer, closed_loop, for_seconds, open_loop, percentile, post, statuses
 from ..service import ROOT, free_port
@@ -145,17 +145,18 @@ def measure(peers: list[Peer], clients: int, seconds: float, deadline: float) ->
 
 
 def table(peers: list[Peer]) -> str:
-    """Medians over the rounds."""
+    """Medians over the rounds; ours is the first."""
     lines = [
-        "| server | throughput, images/s | goodput at 4x, images/s | p99 of answers at 4x, s "
-        "| answers at 4x by status |",
-        "|---|---|---|---|---|",
+        "| server | throughput, images/s | to ours | goodput at 4x, images/s "
+        "| p99 of answers at 4x, s | answers at 4x by status |",
+        "|---|---|---|---|---|---|",
     ]
     for peer in peers:
         counts = statuses(peer.answers)
         told = ", ".join(f"{status or 'none'}: {count}" for status, count in counts.items())
         lines.append(
             f"| {peer.name} | {statistics.median(peer.throughput):.1f} "
+            f"| {median_ratio(peer.throughput, peers[0].throughput):.2f} "
             f"| {statistics.median(peer.goodput):.1f} | {statistics.median(peer.p99):.2f} "
             f"| {told} |"
         )
@@ -184,7 +185,7 @@ def main() -> None:
             measure(peers, args.clients, args.seconds, args.deadline)
     print(f"{machine()}; yolov4-csp-n at 320 x 320, float32 tensors of 1.2 MB, batches of up to")
     print(f"{BATCH}, {args.clients} clients, deadline {args.deadline:g} s, ", end="")
-    print(f"{args.rounds} alternating rounds of {args.seconds:g} s, medians\n")
+    print(f"{args.rounds} alternating rounds of {args.seconds:g} s, medians.\n")
     print(table(peers))
 
 
