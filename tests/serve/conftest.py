@@ -31,6 +31,11 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def micro(micro_artefacts: dict[str, Path]) -> Path:
     """A network that takes a millisecond."""
