@@ -216,17 +216,16 @@ async def _run(
 
 def _options(parameters: Any) -> DetectOptions:
     """The query parameters of /v1/detect, as parameters of the request."""
-    known = set(DetectQuery.model_fields) - {"model"}
+    known = set(DetectQuery.model_fields) - {"model"}  # which stands in the path
     given = {name: value for name, value in parameters.items() if name not in IGNORED}
+    if unknown := sorted(set(given) - known):
+        raise TensorError(f"no parameters {unknown}; there are {sorted(known)}"[:400])
     try:
-        if "model" in given:
-            raise TensorError("the model stands in the path")
         return DetectQuery(**given).options()
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in wrong["loc"])[:40]
-        reason = f"there are {', '.join(sorted(known))}" if name not in known else wrong["msg"]
-        raise TensorError(f"the parameter {name!r}: {reason}") from error
+        name = ".".join(str(part) for part in wrong["loc"])
+        raise TensorError(f"the parameter {name!r}: {wrong['msg']}") from error
 
 
 class _Wanted:
@@ -245,9 +244,10 @@ class _Wanted:
         self._binary = isinstance(parameters, dict) and (
             parameters.get("binary_data_output") is True
         )
-        self._outputs: dict[str, bool] | None = None
-        if asked.get("outputs"):
-            self._outputs = dict(self._one(entry) for entry in _list(asked["outputs"]))
+        outputs = asked.get("outputs") or []
+        if not isinstance(outputs, list):
+            raise TensorError("'outputs' must be a list")
+        self._outputs = dict(self._one(entry) for entry in outputs)
 
     def _one(self, entry: Any) -> tuple[str, bool]:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
@@ -261,7 +261,7 @@ class _Wanted:
 
     def select(self, outputs: Tensors) -> Tensors:
         """The outputs that were asked for, all when none was named."""
-        if self._outputs is None:
+        if not self._outputs:
             return outputs
         if unknown := sorted(set(self._outputs) - set(outputs)):
             raise TensorError(f"no outputs {unknown}; there are {sorted(outputs)}"[:400])
@@ -269,15 +269,7 @@ class _Wanted:
 
     def binary(self, outputs: Tensors) -> set[str]:
         """Names of the outputs that go as raw bytes."""
-        if self._outputs is None:
-            return set(outputs) if self._binary else set()
-        return {name for name, binary in self._outputs.items() if binary}
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TensorError("'outputs' must be a list")
-    return value
+        return {name for name in outputs if self._outputs.get(name, self._binary)}
 
 
 def _final_boxes(found: list[Detections]) -> Tensors:
