@@ -15,7 +15,7 @@ from fastapi import Body, Response
 SHAPE = (3, 320, 320)
 
 
-class Network(litserve.LitAPI):
+class Network(litserve.LitAPI):  # type: ignore[misc]
     """Batches of float32 [3, 320, 320] through ONNX Runtime."""
 
     def __init__(self, model: str, threads: int, **options: Any) -> None:

@@ -28,7 +28,7 @@ def main() -> None:
     for count in range(1, args.batch + 1):
         session.run(names, {"images": np.zeros((count, 3, 320, 320), np.float32)})
 
-    @batch
+    @batch  # type: ignore[untyped-decorator]
     def run(images: Any) -> dict[str, Any]:
         return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
