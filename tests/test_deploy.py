@@ -16,8 +16,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +150,16 @@ def python() -> str:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image() -> Iterator[Path]:
     """The virtual environment that the steps of the stages `wheel` and `serve` give."""
-    # Under /tmp and open to all: the service runs there as another user.
-    folder = tmp_path_factory.mktemp("image")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+    # Not pytest's folder, which is closed: the service runs as another user.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        _build(Path(folder))
+        yield Path(folder)
+
+
+def _build(folder: Path) -> None:
     source, wheels = folder / "source", folder / "wheels"
     source.mkdir()
     for word, rest in stage("wheel"):
@@ -171,7 +177,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["sh", "-c", command], cwd=source, env=environment, capture_output=True, text=True
         )
         assert run.returncode == 0, run.stdout + run.stderr
-    return folder
 
 
 @pytest.mark.slow

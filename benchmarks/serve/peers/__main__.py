@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -105,7 +107,9 @@ def running(peer: Peer, logs: Path) -> Iterator[None]:
     """The server, up and answering the request."""
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{peer.port}.log").open("w") as log:
-        process = subprocess.Popen(peer.command, cwd=ROOT, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            peer.command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        )
         try:
             ends = time.perf_counter() + 120
             while True:
@@ -118,11 +122,11 @@ def running(peer: Peer, logs: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with suppress(ProcessLookupError):  # LitServe leaves its workers behind
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def measure(peers: list[Peer], clients: int, seconds: float, deadline: float) -> None:
