@@ -37,8 +37,7 @@ ENV YOLOV4SDK_HOST=0.0.0.0 YOLOV4SDK_PORT=8000
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; \
-r.urlopen(f\"http://127.0.0.1:{os.environ['YOLOV4SDK_PORT']}/readyz\", timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['YOLOV4SDK_PORT'] + '/readyz', timeout=2)"]
 CMD ["serve"]
 
 FROM base AS runtime

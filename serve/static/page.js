@@ -106,7 +106,9 @@ function show(milliseconds) {
   if (!state.answer) return say("");
   const text = count(found);
   $("picture").alt = `The image, ${text}`;
-  say(text + (milliseconds ? `, answered in ${Math.round(milliseconds)} ms` : ""));
+  // Not for the camera: a screen reader would read every frame's time.
+  const timed = milliseconds && !state.stream;
+  say(text + (timed ? `, answered in ${Math.round(milliseconds)} ms` : ""));
 }
 
 function count(found) {
@@ -165,7 +167,8 @@ function curl() {
 }
 
 function say(text) {
-  $("status").textContent = text && text[0].toUpperCase() + text.slice(1);
+  const sentence = text && text[0].toUpperCase() + text.slice(1);
+  if ($("status").textContent !== sentence) $("status").textContent = sentence;
 }
 
 function fail(text) {

@@ -183,7 +183,7 @@ def test_api_key(browser: Any, guarded: Service, photos_dir: Path) -> None:
 @needs_browser
 def test_camera(page: Page) -> None:
     page.get("camera").click()
-    page.answered()
+    page.until(lambda: "object" in page.status)
     assert page.get("video").is_displayed()
     page.get("camera").click()
     assert page.get("picture").is_displayed() and not page.error
