@@ -187,8 +187,8 @@ def main() -> None:
             stack.enter_context(running(peer, args.environments / "logs"))
         for _ in range(args.rounds):
             measure(peers, args.clients, args.seconds, args.deadline)
-    print(f"{machine()}; yolov4-csp-n at 320 x 320, float32 tensors of 1.2 MB, batches of up to")
-    print(f"{BATCH}, {args.clients} clients, deadline {args.deadline:g} s, ", end="")
+    print(f"{machine()}; yolov4-csp-n at 320 x 320, float32 tensors of 1.2 MB, batches")
+    print(f"of up to {BATCH}, {args.clients} clients, deadline {args.deadline:g} s, ", end="")
     print(f"{args.rounds} alternating rounds of {args.seconds:g} s, medians.\n")
     print(table(peers))
 
