@@ -136,14 +136,20 @@ def measure(peers: list[Peer], clients: int, seconds: float, deadline: float) ->
         answers = asyncio.run(
             closed_loop(peer.port, repeat(peer.request), clients, for_seconds(seconds))
         )
-        good = sum(answer.status == 200 for answer in answers)
-        peer.throughput.append(good / (time.perf_counter() - started))
+        count = sum(answer.status == 200 for answer in answers)
+        peer.throughput.append(count / (time.perf_counter() - started))
     rate = 4 * max(peer.throughput[-1] for peer in peers)
     for peer in peers:
         answers = asyncio.run(open_loop(peer.port, peer.request, rate, seconds))
         limit = deadline + BATCH / peer.throughput[-1]
         taken = [answer.seconds for answer in answers if answer.status == 200]
-        peer.goodput.append(sum(s <= limit for s in taken) / seconds)
+        # When each good answer came: requests were sent at an even rate, in this order.
+        good = [
+            number / rate + answer.seconds
+            for number, answer in enumerate(answers)
+            if answer.status == 200 and answer.seconds <= limit
+        ]
+        peer.goodput.append(len(good) / max(good, default=seconds))
         peer.p99.append(percentile(taken, 99))
         peer.answers += answers
 
