@@ -32,8 +32,8 @@ class Detector(ContextManager):
 
     Args:
         model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, a loaded
-            `Backend`, the address of a service ("triton://host:8001/model"), or None for the
-            embedded default.
+            `Backend`, the address of a service ("http://host:8000", "http://host:8000/models/x",
+            "triton://host:8001/model"), or None for the embedded default.
         backend: "torch", "onnxruntime" or "openvino"; None picks it by the file.
         device: "auto", "cpu", "cuda", "cuda:1", or a device of OpenVINO.
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
@@ -209,6 +209,11 @@ class Detector(ContextManager):
             allow_urls=self._allow_urls,
         )
 
+    @property
+    def rectangular(self) -> bool:
+        """Whether canvases shrink to the smallest multiple of the stride; see `shape`."""
+        return self._rectangular
+
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run the network alone; see `Backend.infer`."""
         return self.backend.infer(batch)
@@ -235,7 +240,7 @@ class Detector(ContextManager):
             canvas = self._scratch.array("canvas", shape, np.uint8)
             for row, i in zip(canvas, indices, strict=True):
                 letterbox(pixels[i], plans[i], row)
-            outputs = self._run(canvas)
+            outputs = self.run_canvases(canvas)
             for row_number, i in enumerate(indices):
                 found[i] = self._detections(outputs, row_number, plans[i], thresholds)
         return [result for result in found if result is not None]
@@ -283,7 +288,12 @@ class Detector(ContextManager):
             group[k : k + step] for group in by_canvas.values() for k in range(0, len(group), step)
         ]
 
-    def _run(self, canvas: NDArray[np.uint8]) -> Outputs:
+    def run_canvases(self, canvas: NDArray[np.uint8]) -> Outputs:
+        """Run images that are letterboxed already, as the service's decoders do it.
+
+        Args:
+            canvas: uint8 BGR [B, H, W, 3]; rows that a graph of fixed batch lacks are added.
+        """
         fixed = self.spec.batch
         if fixed is not None and len(canvas) < fixed:
             empty = np.zeros((fixed - len(canvas), *canvas.shape[1:]), np.uint8)
@@ -293,6 +303,19 @@ class Detector(ContextManager):
         if self.spec.input_form == "float_nchw":
             out = self._scratch.array("input", (batch, 3, height, width), np.float32)
         return self.backend.infer(to_input(canvas, self.spec.input_form, bgr=True, out=out))
+
+    def detections(
+        self, outputs: Outputs, row: int, plan: Letterbox, **overrides: Any
+    ) -> Detections:
+        """What one row of `run_canvases` shows, in pixels of the source image.
+
+        Args:
+            plan: how the row was letterboxed.
+            **overrides: as of a call; a row is a whole image, so tiles play no part.
+        """
+        thresholds = self._thresholds(overrides)
+        thresholds.pop("tiles")
+        return self._detections(outputs, row, plan, thresholds)
 
     def _detections(
         self, outputs: Outputs, row: int, plan: Letterbox, thresholds: dict[str, Any]

@@ -25,6 +25,8 @@ BY_SUFFIX: Final = {
 """Backends that read a suffix; the first is the default."""
 
 BY_SCHEME: Final = {
+    "http": "http_backend:HttpBackend",
+    "https": "http_backend:HttpBackend",
     "triton": "triton_backend:TritonBackend",
 }
 """Scheme of an address to "module:Class": a model that runs in a service."""
@@ -41,7 +43,7 @@ def load_backend(
 
     Args:
         model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, or the
-            address of a service ("triton://host:8001/model").
+            address of a service ("http://host:8000", "triton://host:8001/model").
         backend: "torch", "onnxruntime" or "openvino", where a suffix has several.
         device: "auto", "cpu", "cuda", "cuda:1"; OpenVINO's own names ("gpu") too.
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;

@@ -20,6 +20,7 @@ from .import_model import import_model
 from .info import info
 from .label import label
 from .models import models
+from .serve import serve
 from .train import train
 from .train_backbone import train_backbone
 from .val import val
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-backbone": train_backbone,
     "val": val,
+    "serve": serve,
     "models": models,
     "info": info,
     "doctor": doctor,
