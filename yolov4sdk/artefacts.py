@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from .errors import ForeignFileError, MissingExtraError
+from .errors import ArtefactNotFoundError, ForeignFileError, MissingExtraError
 from .onnx_header import read_onnx_spec
 from .safetensors_header import check_file, read_header, spec_of
 from .spec import ModelSpec
+
+DEFAULT_MODEL: Final = "default.onnx"
+
+
+@contextmanager
+def default_model() -> Iterator[Path]:
+    """The path of the embedded default model, inside the block.
+
+    Raises:
+        ArtefactNotFoundError: this build has none.
+    """
+    from importlib.resources import as_file, files  # slow to import, needed here alone
+
+    resource = files("yolov4sdk") / "assets" / DEFAULT_MODEL
+    if not resource.is_file():
+        raise ArtefactNotFoundError(
+            'this build has no embedded default model; give one: Detector("model.onnx")'
+        )
+    with as_file(resource) as path:
+        yield Path(path)
 
 
 def read_spec(path: str | Path) -> ModelSpec:

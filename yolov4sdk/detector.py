@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .artefacts import default_model
 from .backends import Backend, Outputs, load_backend
 from .backends.base import ContextManager
 from .detections import Detections, resolve_classes
-from .errors import ArtefactNotFoundError, SettingError
+from .errors import SettingError
 from .images import Color, read_image
 from .postprocess import check_thresholds, nms, suppress
 from .preprocess import Letterbox, letterbox, letterbox_plan, to_input
 from .spec import ModelSpec
-
-DEFAULT_MODEL = "default.onnx"
 
 
 class Detector(ContextManager):
@@ -242,12 +240,5 @@ class _Scratch(threading.local):
 def _load_default(
     backend: str | None, device: str, precision: str | None, threads: int | None
 ) -> Backend:
-    from importlib.resources import as_file, files  # slow to import, needed here alone
-
-    resource = files("yolov4sdk") / "assets" / DEFAULT_MODEL
-    if not resource.is_file():
-        raise ArtefactNotFoundError(
-            'this build has no embedded default model; give one: Detector("model.onnx")'
-        )
-    with as_file(resource) as path:
-        return load_backend(Path(path), backend, device, precision, threads)
+    with default_model() as path:
+        return load_backend(path, backend, device, precision, threads)

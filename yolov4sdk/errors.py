@@ -10,6 +10,7 @@
     │   ├── ForeignFileError       not a format that is read here
     │   ├── UnsafePickleError      a pickle asks for something outside the allow-list
     │   ├── StateDictError         keys or shapes that do not fit the model
+    │   ├── EngineMismatchError    an engine for another machine, or one that cannot be trusted
     │   └── SpecError              no ModelSpec inside, or one that contradicts itself
     │       └── NamesError         class names do not fit the head
     ├── ModelConfigError           a model YAML is wrong
@@ -94,6 +95,10 @@ class StateDictError(ArtefactError):
                 more = f", and {len(keys) - 8} more" if len(keys) > 8 else ""
                 lines.append(f"  {len(keys)} {kind}: {', '.join(keys[:8])}{more}")
         super().__init__("\n".join(lines))
+
+
+class EngineMismatchError(ArtefactError):
+    """An engine was built for another machine or runtime, or nothing says what it is."""
 
 
 class SpecError(ArtefactError):
