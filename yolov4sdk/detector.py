@@ -24,9 +24,9 @@ class Detector(ContextManager):
     """One detector over all runtimes. Several threads may call the same one.
 
     Args:
-        model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, a loaded
-            `Backend`, or None for the embedded default.
-        backend: "torch", "onnxruntime" or "openvino"; None picks it by the file.
+        model: path of a .safetensors, .onnx, .xml or .engine file, a `yolov4sdk.models.Model`, a
+            loaded `Backend`, or None for the embedded default.
+        backend: "torch", "onnxruntime", "openvino", "trt" or "trt-rtx"; None picks it by the file.
         device: "auto", "cpu", "cuda", "cuda:1", or a device of OpenVINO.
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
         size: (height, width) of the network's input, or one number for both; None is the
@@ -90,7 +90,7 @@ class Detector(ContextManager):
             self.backend.close()
             raise
         self._rectangular = dynamic if shape == "auto" else shape == "rect"
-        self._batch = self.spec.batch or batch
+        self._batch = self.spec.batch or min(batch, getattr(self.backend, "max_batch", batch))
         self._scratch = _Scratch()
 
     @property

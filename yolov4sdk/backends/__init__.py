@@ -14,15 +14,18 @@ TABLE: Final = {
     "torch": "torch_backend:TorchBackend",
     "onnxruntime": "onnxruntime_backend:OnnxRuntimeBackend",
     "openvino": "openvino_backend:OpenVinoBackend",
+    "trt": "tensorrt_backend:TensorRtBackend",
+    "trt-rtx": "tensorrt_backend:TensorRtRtxBackend",
 }
 """Backend name to "module:Class" in this package."""
 
 BY_SUFFIX: Final = {
     ".safetensors": ("torch",),
-    ".onnx": ("onnxruntime", "openvino"),
+    ".onnx": ("onnxruntime", "openvino", "trt", "trt-rtx"),
     ".xml": ("openvino",),
+    ".engine": ("trt", "trt-rtx"),
 }
-"""Backends that read a suffix; the first is the default."""
+"""Backends that read a suffix; the first is the default, for an engine the one in its sidecar."""
 
 
 def load_backend(
@@ -35,8 +38,9 @@ def load_backend(
     """Load an artefact into the runtime that its suffix names.
 
     Args:
-        model: path of a .safetensors, .onnx or .xml file, or a `yolov4sdk.models.Model`.
-        backend: "torch", "onnxruntime" or "openvino", where a suffix has several.
+        model: path of a .safetensors, .onnx, .xml or .engine file, or a `yolov4sdk.models.Model`.
+        backend: "torch", "onnxruntime", "openvino", "trt" or "trt-rtx", where a suffix has
+            several. An .onnx file is built into an engine for the last two, once, into a cache.
         device: "auto", "cpu", "cuda", "cuda:1"; OpenVINO's own names ("gpu") too.
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
             None is the artefact's own.
@@ -61,6 +65,10 @@ def load_backend(
                 f"{', '.join(fitting)} does, or export the model for it: `yolov4sdk export`"
             )
         chosen = backend or fitting[0]
+        if path.suffix.lower() == ".engine" and backend is None:
+            from .tensorrt_backend import engine_flavour
+
+            chosen = engine_flavour(path)
         model = path
     else:
         chosen = backend or "torch"

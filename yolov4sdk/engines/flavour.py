@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from ..errors import BackendError, MissingExtraError, SettingError
@@ -105,6 +106,21 @@ class Flavour:
             raise SettingError(
                 f"{self.title} builds stripped and refittable engines on a machine with a GPU only"
             )
+
+    def runtime_config(self, engine: Any, kernels: Path) -> tuple[Any, Any]:
+        """How a context of this engine is made, and the cache of its kernels, None for TensorRT.
+
+        TensorRT-RTX compiles kernels for the GPU when they are first needed; `kernels` is the file
+        in which they are kept from one process to the next.
+        """
+        if not self.portable:
+            return None, None
+        config = engine.create_runtime_config()
+        cache = config.create_runtime_cache()
+        if kernels.is_file():
+            cache.deserialize(kernels.read_bytes())
+        config.set_runtime_cache(cache)
+        return config, cache
 
 
 FLAVOURS: Final = {

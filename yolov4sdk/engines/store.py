@@ -40,8 +40,16 @@ def describe(
     weights: str | None = None,
     agreement: Mapping[str, Any] | None = None,
 ) -> Sidecar:
-    """The sidecar of an engine that was just built from `onnx_file`; see `Sidecar`."""
+    """The sidecar of an engine that was just built from `onnx_file`; see `Sidecar`.
+
+    Its spec is the graph's, with what the profile pins.
+    """
     gpu = gpus()[0] if gpus() else None
+    least, _, largest = built.profile.size
+    if least == largest:
+        spec = spec.replace(dynamic_size=False, input_size=least)
+    if built.profile.batch[0] == built.profile.batch[2]:
+        spec = spec.replace(batch=built.profile.batch[0])
     return Sidecar(
         spec=spec,
         flavour=flavour.name,
