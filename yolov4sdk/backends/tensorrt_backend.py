@@ -190,8 +190,8 @@ def _refit(trt: Any, engine: Any, weights: Path, sidecar: Sidecar) -> None:
         raise EngineMismatchError(f"{weights} is not the ONNX file that the engine was built from")
     logger = logger_of(trt)
     refitter = trt.Refitter(engine, logger)
-    parser = trt.OnnxParserRefitter(refitter, logger)
-    if not parser.refit_from_file(str(weights)) or not refitter.refit_cuda_engine():
+    reader = trt.OnnxParserRefitter(refitter, logger)
+    if not reader.refit_from_file(str(weights)) or not refitter.refit_cuda_engine():
         raise BackendError(f"the weights of {weights} cannot be put into the engine")
 
 

@@ -115,12 +115,12 @@ class Flavour:
         """
         if not self.portable:
             return None, None
-        config = engine.create_runtime_config()
-        cache = config.create_runtime_cache()
+        running = engine.create_runtime_config()
+        compiled = running.create_runtime_cache()
         if kernels.is_file():
-            cache.deserialize(kernels.read_bytes())
-        config.set_runtime_cache(cache)
-        return config, cache
+            compiled.deserialize(kernels.read_bytes())
+        running.set_runtime_cache(compiled)
+        return running, compiled
 
 
 FLAVOURS: Final = {
