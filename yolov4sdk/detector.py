@@ -39,6 +39,7 @@ class Detector(ContextManager):
         color: channel order of arrays, "BGR" (OpenCV) or "RGB".
         allow_urls: whether http(s) URLs are fetched.
         threads: processor threads; None is what the container allows.
+        gpu_letterbox: resize and pad on the device; TensorRT only.
 
     Raises:
         YOLOv4Error: a subclass says what is wrong with the file, the device or an option.
@@ -63,6 +64,7 @@ class Detector(ContextManager):
         color: Color = "BGR",
         allow_urls: bool = False,
         threads: int | None = None,
+        gpu_letterbox: bool = False,
     ) -> None:
         if shape not in ("auto", "square", "rect"):
             raise SettingError(f'shape must be "auto", "square" or "rect", got {shape!r}')
@@ -81,6 +83,8 @@ class Detector(ContextManager):
             else load_backend(model, backend, device, precision, threads)
         )
         try:
+            if gpu_letterbox and not hasattr(self.backend, "infer_images"):
+                raise SettingError(f"gpu_letterbox needs TensorRT, not {self.backend.name}")
             self._thresholds({})  # a wrong one is told now, not at the first image
             self.size = self._network_size(size)
             dynamic = self.spec.dynamic_size
@@ -92,6 +96,7 @@ class Detector(ContextManager):
         self._rectangular = dynamic if shape == "auto" else shape == "rect"
         self._batch = self.spec.batch or min(batch, getattr(self.backend, "max_batch", batch))
         self._scratch = _Scratch()
+        self._gpu_letterbox = gpu_letterbox
 
     @property
     def spec(self) -> ModelSpec:
@@ -134,11 +139,7 @@ class Detector(ContextManager):
         plans = [self._plan(image) for image in pixels]
         found: list[Detections | None] = [None] * len(pixels)
         for indices in self._batches(plans):
-            shape = (len(indices), *plans[indices[0]].canvas, 3)
-            canvas = self._scratch.array("canvas", shape, np.uint8)
-            for row, i in zip(canvas, indices, strict=True):
-                letterbox(pixels[i], plans[i], row)
-            outputs = self._run(canvas)
+            outputs = self._run([pixels[i] for i in indices], [plans[i] for i in indices])
             for row_number, i in enumerate(indices):
                 found[i] = self._detections(outputs, row_number, plans[i], thresholds)
         results = [result for result in found if result is not None]
@@ -200,7 +201,15 @@ class Detector(ContextManager):
             group[k : k + step] for group in by_canvas.values() for k in range(0, len(group), step)
         ]
 
-    def _run(self, canvas: NDArray[np.uint8]) -> Outputs:
+    def _run(self, images: list[NDArray[np.uint8]], plans: list[Letterbox]) -> Outputs:
+        if self._gpu_letterbox:
+            backend: Any = self.backend
+            outputs: Outputs = backend.infer_images(images, plans, bgr=True)
+            return outputs
+        shape = (len(images), *plans[0].canvas, 3)
+        canvas = self._scratch.array("canvas", shape, np.uint8)
+        for image, plan, row in zip(images, plans, canvas, strict=True):
+            letterbox(image, plan, row)
         fixed = self.spec.batch
         if fixed is not None and len(canvas) < fixed:
             empty = np.zeros((fixed - len(canvas), *canvas.shape[1:]), np.uint8)

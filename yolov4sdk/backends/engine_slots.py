@@ -115,16 +115,22 @@ class Slot:
     def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Run a batch of host or device memory; the outputs are new arrays."""
         self._prepare(tuple(batch.shape))
-        address = self._device["images"][0]
         if isinstance(batch, DeviceArray):
             if batch.stream is not None:
                 self._memory.wait_for(self.stream, batch.stream)
-            self._memory.copy_on_device(address, batch.address, batch.nbytes, self.stream)
+            target = self._device["images"][0]
+            self._memory.copy_on_device(target, batch.address, batch.nbytes, self.stream)
         else:
-            staged = self._host["images"][: batch.nbytes]
-            staged.view(batch.dtype).reshape(batch.shape)[...] = batch
-            self._memory.copy_in(address, staged, self.stream)
+            self.upload("images", batch)
         return self.run_prepared()
+
+    def upload(self, name: str, array: NDArray[Any]) -> int:
+        """Start a copy of an array to the device, through page-locked memory; return where."""
+        address = self._reserve(name, array.nbytes)
+        staged = self._host[name][: array.nbytes]
+        staged.view(array.dtype).reshape(array.shape)[...] = array
+        self._memory.copy_in(address, staged, self.stream)
+        return address
 
     def input_address(self, shape: tuple[int, ...]) -> int:
         """Where an input of this shape is read from, for whoever writes it on the device."""
