@@ -95,6 +95,15 @@ def start(
     """
     height, width = plan.canvas
     grid = (-(-width // BLOCK[0]), -(-height // BLOCK[1]), 1)
-    numbers = (*plan.source, *plan.resized, *plan.pad, *plan.canvas, swap, planar, PADDING)
-    arguments = (np.uint64(image), np.uint64(canvas), *map(np.int32, numbers))
+    numbers: tuple[int, ...] = (
+        *plan.source,
+        *plan.resized,
+        *plan.pad,
+        *plan.canvas,
+        swap,
+        planar,
+        PADDING,
+    )
+    addresses = (np.uint64(image), np.uint64(canvas))
+    arguments: tuple[np.generic, ...] = (*addresses, *(np.int32(n) for n in numbers))
     kernel(grid, BLOCK, arguments, stream)
