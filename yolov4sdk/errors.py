@@ -11,6 +11,7 @@
     │   ├── UnsafePickleError      a pickle asks for something outside the allow-list
     │   ├── StateDictError         keys or shapes that do not fit the model
     │   ├── WeightsCountError      Darknet weights that do not belong to the cfg
+    │   ├── EngineMismatchError    an engine for another machine, or one that cannot be trusted
     │   └── SpecError              no ModelSpec inside, or one that contradicts itself
     │       └── NamesError         class names do not fit the head
     ├── ModelConfigError           a model YAML or Darknet cfg is wrong
@@ -104,6 +105,10 @@ class StateDictError(ArtefactError):
 
 class WeightsCountError(ArtefactError):
     """A Darknet .weights file with more values than its cfg needs."""
+
+
+class EngineMismatchError(ArtefactError):
+    """An engine was built for another machine or runtime, or nothing says what it is."""
 
 
 class SpecError(ArtefactError):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from ..artefacts import default_model
+
 
 def export_triton(
-    model: Path,
+    model: Path | None,
     output: Path | None,
     runtimes: str,
     plan: Path | None,
@@ -21,6 +24,7 @@ def export_triton(
     """Write the repository and say how it is served.
 
     Args:
+        model: None is the embedded default.
         graph: fields of `ExportOptions`.
         serving: fields of `TritonOptions`.
     """
@@ -35,14 +39,15 @@ def export_triton(
     wanted = [runtime.strip() for runtime in runtimes.split(",")]
     if plan is not None and runtimes == "onnx":
         wanted.append("tensorrt")
-    made = write_repository(
-        model,
-        output or Path("repository"),
-        runtimes=wanted,
-        plan=plan,
-        options=TritonOptions(**serving),
-        **chosen,
-    )
+    with default_model() if model is None else nullcontext(model) as path:
+        made = write_repository(
+            path,
+            output or Path("repository"),
+            runtimes=wanted,
+            plan=plan,
+            options=TritonOptions(**serving),
+            **chosen,
+        )
     if as_json:
         typer.echo(json.dumps(made.to_dict()))
         return
