@@ -1,1 +1,1 @@
-"""The REST service; not written yet."""
+"""The REST service: `uvicorn serve.app:app`, or `yolov4sdk serve`."""

@@ -14,7 +14,13 @@ from .conftest import REPOSITORY
 HOUSES = ("yolov4sdk", "export", "train", "serve")
 FILES = [path for house in HOUSES for path in sorted((REPOSITORY / house).rglob("*.py"))]
 TORCH_ZONES = ("yolov4sdk/models/", "yolov4sdk/backends/torch_backend.py", "export/", "train/")
-HEAVY = ("torch", "onnxruntime", "tensorrt", "openvino", "onnx", "PIL", "yaml", "matplotlib", "av")
+HEAVY = (
+    "torch", "onnxruntime", "tensorrt", "openvino", "onnx", "PIL", "yaml", "matplotlib", "httpx",
+    "av",
+)  # fmt: skip
+RUNTIMES = {
+    "onnxruntime_backend.py", "openvino_backend.py", "http_backend.py", "triton_backend.py",
+}  # fmt: skip
 
 
 def imported(path: Path) -> set[tuple[str, bool]]:
@@ -93,7 +99,7 @@ def test_import_works_without_any_runtime() -> None:
         for path in FILES
         if path.is_relative_to(REPOSITORY / "yolov4sdk")
         and not str(path.relative_to(REPOSITORY)).startswith(TORCH_ZONES)
-        and path.name not in {"__main__.py", "onnxruntime_backend.py", "openvino_backend.py"}
+        and path.name not in RUNTIMES | {"__main__.py"}
     ]
     blocked = ", ".join(f"{name!r}: None" for name in HEAVY)
     names = [module.removesuffix(".__init__") for module in modules]

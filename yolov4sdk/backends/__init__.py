@@ -14,15 +14,25 @@ TABLE: Final = {
     "torch": "torch_backend:TorchBackend",
     "onnxruntime": "onnxruntime_backend:OnnxRuntimeBackend",
     "openvino": "openvino_backend:OpenVinoBackend",
+    "trt": "tensorrt_backend:TensorRtBackend",
+    "trt-rtx": "tensorrt_backend:TensorRtRtxBackend",
 }
 """Backend name to "module:Class" in this package."""
 
 BY_SUFFIX: Final = {
     ".safetensors": ("torch",),
-    ".onnx": ("onnxruntime", "openvino"),
+    ".onnx": ("onnxruntime", "openvino", "trt", "trt-rtx"),
     ".xml": ("openvino",),
+    ".engine": ("trt", "trt-rtx"),
 }
-"""Backends that read a suffix; the first is the default."""
+"""Backends that read a suffix; the first is the default, for an engine the one in its sidecar."""
+
+BY_SCHEME: Final = {
+    "http": "http_backend:HttpBackend",
+    "https": "http_backend:HttpBackend",
+    "triton": "triton_backend:TritonBackend",
+}
+"""Scheme of an address to "module:Class": a model that runs in a service."""
 
 
 def load_backend(
@@ -35,8 +45,10 @@ def load_backend(
     """Load an artefact into the runtime that its suffix names.
 
     Args:
-        model: path of a .safetensors, .onnx or .xml file, or a `yolov4sdk.models.Model`.
-        backend: "torch", "onnxruntime" or "openvino", where a suffix has several.
+        model: path of a .safetensors, .onnx, .xml or .engine file, a `yolov4sdk.models.Model`, or
+            the address of a service ("http://host:8000", "triton://host:8001/model").
+        backend: "torch", "onnxruntime", "openvino", "trt" or "trt-rtx", where a suffix has
+            several. An .onnx file is built into an engine for the last two, once, into a cache.
         device: "auto", "cpu", "cuda", "cuda:1"; OpenVINO's own names ("gpu") too.
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
             None is the artefact's own.
@@ -50,6 +62,8 @@ def load_backend(
     """
     if backend is not None and backend not in TABLE:
         raise SettingError(f"no backend {backend!r}; there are {', '.join(TABLE)}")
+    if isinstance(model, str) and "://" in model:
+        return _of_address(model, backend, device, precision, threads)
     if isinstance(model, str | Path):
         path = check_file(model)
         fitting = BY_SUFFIX.get(path.suffix.lower())
@@ -61,12 +75,35 @@ def load_backend(
                 f"{', '.join(fitting)} does, or export the model for it: `yolov4sdk export`"
             )
         chosen = backend or fitting[0]
+        if path.suffix.lower() == ".engine" and backend is None:
+            from .tensorrt_backend import engine_flavour
+
+            chosen = engine_flavour(path)
         model = path
     else:
         chosen = backend or "torch"
         if chosen != "torch":
             raise SettingError(f"a model in memory runs on torch, not on {chosen}; export it first")
-    module, name = TABLE[chosen].split(":")
+    return _make(TABLE[chosen], model, device, precision, threads)
+
+
+def _of_address(
+    address: str, backend: str | None, device: str, precision: str | None, threads: int | None
+) -> Backend:
+    scheme = address.partition("://")[0].lower()
+    if scheme not in BY_SCHEME:
+        raise SettingError(
+            f"{address}: a model is a file, or an address with {', '.join(BY_SCHEME)}"
+        )
+    if backend is not None:
+        raise SettingError(f"{address}: the service chooses its backend itself, got {backend!r}")
+    return _make(BY_SCHEME[scheme], address, device, precision, threads)
+
+
+def _make(
+    entry: str, model: Any, device: str, precision: str | None, threads: int | None
+) -> Backend:
+    module, name = entry.split(":")
     kind = getattr(import_module(f".{module}", __name__), name)
     loaded: Backend = kind(model, device=device, precision=precision, threads=threads)
     return loaded
@@ -86,4 +123,4 @@ def _unknown_suffix(path: Path) -> str:
     return f"{path.name}: no backend reads {path.suffix!r}; there are {', '.join(BY_SUFFIX)}"
 
 
-__all__ = ["BY_SUFFIX", "TABLE", "Backend", "Outputs", "load_backend"]
+__all__ = ["BY_SCHEME", "BY_SUFFIX", "TABLE", "Backend", "Outputs", "load_backend"]

@@ -14,11 +14,13 @@ import typer
 from ..errors import YOLOv4Error
 from .data import data_app
 from .detect import detect
+from .doctor import doctor
 from .export import export
 from .import_model import import_model
 from .info import info
 from .label import label
 from .models import models
+from .serve import serve
 from .train import train
 from .train_backbone import train_backbone
 from .val import val
@@ -37,8 +39,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-backbone": train_backbone,
     "val": val,
+    "serve": serve,
     "models": models,
     "info": info,
+    "doctor": doctor,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

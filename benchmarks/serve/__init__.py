@@ -1,0 +1,1 @@
+"""The service's acceptance checks and figures: `python -m benchmarks.serve.NAME`."""

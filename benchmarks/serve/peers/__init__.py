@@ -1,0 +1,1 @@
+"""Other servers with the same ONNX model, each in an environment of its own."""

@@ -1,0 +1,76 @@
+"""/v1/models: what is loaded; load, swap and unload behind an admin key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from yolov4sdk.errors import YOLOv4Error
+
+from .artefacts import NAME, served_file
+from .engine import Engine
+from .problems import Problem
+from .schemas import LoadRequest, Model, Models, problems
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+Name = Annotated[str, Path(pattern=NAME)]
+MOST: Final = 64
+"""Models at once; a client with the admin key shall not fill the memory by mistake."""
+
+
+async def admin(request: Request) -> None:
+    """Let admin keys through.
+
+    Raises:
+        Problem: 403.
+    """
+    if not request.scope.get("admin"):
+        raise Problem(403, detail="this needs an API key with `admin`")
+
+
+@router.get("", responses=problems(401, 429))
+async def models(request: Request) -> Models:
+    """All loaded models, the default one first."""
+    engine: Engine = request.app.state.engine
+    return Models(models=[Model.of(info) for info in engine.models()])
+
+
+@router.get("/{name}", responses=problems(401, 404, 422, 429, 503))
+async def model(request: Request, name: Name) -> Model:
+    """One loaded model."""
+    engine: Engine = request.app.state.engine
+    return Model.of(engine.model(name))
+
+
+@router.put(
+    "/{name}",
+    dependencies=[Depends(admin)],
+    responses=problems(400, 401, 403, 408, 413, 422, 429, 503),
+)
+async def load(request: Request, name: Name, wanted: LoadRequest) -> Model:
+    """Load a model, or swap the one of this name. After a failure the old one serves on."""
+    engine: Engine = request.app.state.engine
+    path = served_file(engine.settings.models_dir, wanted.file)
+    if len(engine.models()) >= MOST and name not in {info.name for info in engine.models()}:
+        raise Problem(409, "Too many models", f"at most {MOST} are loaded at once")
+    options = {k: v for k, v in wanted.model_dump(exclude={"file"}).items() if v is not None}
+    try:
+        return Model.of(await engine.load(name, path, **options))
+    except YOLOv4Error as error:
+        reason = str(error).replace(str(path), wanted.file).replace(str(path.parent), "")
+        raise Problem(422, "Model not loaded", reason) from None
+
+
+@router.delete(
+    "/{name}",
+    status_code=204,
+    dependencies=[Depends(admin)],
+    responses=problems(401, 403, 404, 409, 422, 429, 503),
+)
+async def unload(request: Request, name: Name) -> Response:
+    """Take a model out of service; what it accepted is finished."""
+    engine: Engine = request.app.state.engine
+    await engine.unload(name)
+    return Response(status_code=204)

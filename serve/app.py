@@ -1,0 +1,157 @@
+"""The ASGI application: `uvicorn serve.app:app`, or `create_app(settings)` to embed it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import ORJSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from yolov4sdk import __version__
+from yolov4sdk.errors import MissingExtraError, YOLOv4Error
+
+from . import admin, detect, operation, stream
+from .drain import Drain
+from .engine import Engine
+from .keys import Guard, Keys
+from .middleware import REQUEST_ID, Bodies, Edge, request_id
+from .problems import Problem
+from .schemas import ProblemBody
+from .settings import Settings, load_settings
+
+DESCRIPTION = """Scaled-YOLOv4 object detection.
+
+Errors are `application/problem+json` (RFC 9457) with the request's id, which every answer carries
+in `X-Request-ID`. 503 and 429 say in `Retry-After` when to try again."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service as an ASGI application; its engine starts with the lifespan.
+
+    Args:
+        settings: None is the environment's and the file's.
+
+    Returns:
+        An application whose `state.engine` is the `Engine`.
+
+    Raises:
+        YOLOv4Error: a wrong setting, or a model file that is missing or no artefact.
+    """
+    settings = settings or load_settings()
+    engine, keys = Engine(settings), Keys(settings.api_keys)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with Drain(engine, settings.drain_delay):
+            try:
+                await engine.start()
+            except YOLOv4Error as error:
+                engine.failure = str(error)
+                raise
+            yield
+            await engine.stop()
+
+    app = FastAPI(
+        title="yolov4sdk", version=__version__, description=DESCRIPTION, lifespan=lifespan,
+        docs_url=None, redoc_url=None,  # their pages load scripts from elsewhere
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.state.engine, app.state.keys, app.state.streams = engine, keys, 0
+    for router in (detect.router, admin.router, operation.router, stream.router):
+        app.include_router(router)
+    for name in ("page", "kserve"):
+        if find_spec(f"serve.{name}"):
+            app.include_router(import_module(f"serve.{name}").router)
+    _add_handlers(app)
+    _describe(app)
+    # The last one added is the outermost.
+    app.add_middleware(Bodies, settings=settings)
+    app.add_middleware(Guard, keys=keys)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors, allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", REQUEST_ID],
+            expose_headers=[REQUEST_ID, "Retry-After"],
+        )  # fmt: skip
+    app.add_middleware(Edge, engine=engine)
+    if settings.telemetry:
+        _trace(app)
+    return app
+
+
+def _add_handlers(app: FastAPI) -> None:
+    def answer(problem: Problem) -> Response:
+        return ORJSONResponse(
+            problem.body(request_id.get()), problem.status, problem.headers,
+            media_type="application/problem+json",
+        )  # fmt: skip
+
+    @app.exception_handler(Problem)
+    async def problem(request: Request, error: Problem) -> Response:
+        return answer(error)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return answer(Problem(error.status_code, headers=error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(request: Request, error: RequestValidationError) -> Response:
+        wrong = [
+            f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}"
+            for entry in error.errors()[:8]
+        ]
+        return answer(Problem(422, "Wrong request", "; ".join(wrong)))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it; the log and the metrics do
+
+
+def _describe(app: FastAPI) -> None:
+    """Problems instead of FastAPI's own validation errors in the OpenAPI document."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "ProblemBody" not in schemas:
+            schemas["ProblemBody"] = ProblemBody.model_json_schema()
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            document["components"]["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            }
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _trace(app: FastAPI) -> None:
+    try:
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+    except ImportError as error:
+        raise MissingExtraError("Tracing", "telemetry", "opentelemetry") from error
+    app.add_middleware(OpenTelemetryMiddleware)
+
+
+def __getattr__(name: str) -> Any:
+    """Make `app` when a server asks for it: importing this file reads no environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .logs import configure
+
+    try:
+        settings = load_settings()
+        configure(settings)
+        return create_app(settings)
+    except YOLOv4Error as error:
+        raise SystemExit(f"error: {error}") from None

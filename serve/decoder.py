@@ -1,0 +1,120 @@
+"""The decoder process: encoded images to letterboxed canvases in shared memory.
+
+`python -m serve.decoder SOCKET MEMORY SIZE MAX_PIXELS`, started by the service. It may hang or
+die on a hostile file: the service ends it then, and nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from yolov4sdk import Detections
+from yolov4sdk.draw import draw
+from yolov4sdk.errors import ImageError
+from yolov4sdk.images import decode, read_image
+from yolov4sdk.preprocess import letterbox, letterbox_plan
+
+from .arena import Arena
+from .channel import Message, Parent
+from .headers import FORMATS, check_pixels
+from .problems import Problem
+
+Image.MAX_IMAGE_PIXELS = None  # the pixels are counted here, exactly
+
+
+def main(arguments: list[str]) -> None:
+    """Answer messages until the service closes the socket."""
+    descriptor, memory, size, max_pixels = (int(argument) for argument in arguments)
+    parent, arena = Parent(descriptor), Arena(size, memory)
+    cv2.setNumThreads(1)
+    _warm_up()
+    parent.send({"id": 0})
+    while True:
+        message, data = parent.receive()
+        answer: Message = {"id": message["id"]}
+        payload = b""
+        try:
+            image = decode_image(data, message["format"], max_pixels)
+            if message["do"] == "draw":
+                payload = _draw(image, message)
+            else:
+                answer |= _letterbox(image, message, arena)
+        except Problem as problem:
+            answer["problem"] = [problem.status, problem.title, problem.detail]
+        parent.send(answer, payload)
+
+
+def decode_image(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
+    """Pixels of the first frame, uint8 BGR [H, W, 3], upright.
+
+    Args:
+        data: the encoded image.
+        kind: one of FORMATS, as the header says.
+        max_pixels: more are refused before memory is taken for them.
+
+    Raises:
+        Problem: 422, undecodable or too many pixels.
+    """
+    try:
+        if kind == "JPEG":
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            check_pixels(height, width, max_pixels)
+            return decode(data, "the image")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            check_pixels(image.height, image.width, max_pixels)
+            return read_image(image)
+    except Problem:
+        raise
+    except MemoryError:
+        raise Problem(422, "Undecodable image", "the image needs too much memory") from None
+    except Exception as error:  # Pillow leaks what its plugins raise: struct.error, KeyError, ...
+        known = isinstance(error, ImageError | OSError | ValueError)
+        reason = str(error) if known else "its data are broken"
+        raise Problem(422, "Undecodable image", f"the {kind} file: {reason[:200]}") from None
+
+
+def _letterbox(image: NDArray[np.uint8], message: Message, arena: Arena) -> Message:
+    size = (message["size"][0], message["size"][1])
+    source = (image.shape[0], image.shape[1])
+    plan = letterbox_plan(
+        source, size, rectangular=message["rectangular"], stride=message["stride"]
+    )
+    letterbox(image, plan, arena.array(message["offset"], (*plan.canvas, 3), np.uint8))
+    return {
+        "source": plan.source, "resized": plan.resized, "pad": plan.pad, "canvas": plan.canvas,
+    }  # fmt: skip
+
+
+def _draw(image: NDArray[np.uint8], message: Message) -> bytes:
+    count = len(message["scores"])
+    found = Detections(
+        np.array(message["xyxy"], np.float32).reshape(count, 4),
+        np.array(message["scores"], np.float32),
+        np.array(message["class_ids"], np.int64),
+        tuple(message["names"]),
+        (image.shape[0], image.shape[1]),
+    )
+    data: Any = cv2.imencode(".jpg", draw(image, found), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    return bytes(data.tobytes())
+
+
+def _warm_up() -> None:
+    """The first image shall not wait for imports and plugins."""
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    for suffix, kind in ((".jpg", "JPEG"), (".png", "PNG"), (".webp", "WEBP")):
+        decode_image(cv2.imencode(suffix, pixels)[1].tobytes(), kind, 4096)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except EOFError:
+        sys.exit(0)

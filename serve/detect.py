@@ -1,0 +1,132 @@
+"""POST /v1/detect and /v1/detect/batch."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from yolov4sdk import Detections
+
+from .engine import Engine
+from .middleware import request_id
+from .problems import Problem
+from .schemas import BatchAnswer, DetectAnswer, Detecting, Formatted, problems
+from .uploads import many_images, one_image, until_gone
+
+router = APIRouter(prefix="/v1/detect", tags=["detection"])
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+_IMAGE: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {
+    "image/jpeg": {"schema": _BINARY},
+    "image/png": {"schema": _BINARY},
+    "image/webp": {"schema": _BINARY},
+    "application/octet-stream": {"schema": _BINARY},
+    "multipart/form-data": {"schema": {
+        "type": "object", "required": ["file"], "properties": {"file": _BINARY},
+        "additionalProperties": False,
+    }},
+    "application/json": {
+        "schema": {
+            "type": "object", "additionalProperties": False, "required": ["image"],
+            "properties": {"image": {"type": "string", "format": "byte", "description": "base64"}},
+        },
+        "example": {"image": "/9j/4AAQSkZJRgABAQAAAQABAAD..."},
+    },
+}}}  # fmt: skip
+_IMAGES: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {
+    "multipart/form-data": {"schema": {
+        "type": "object", "required": ["files"], "additionalProperties": False,
+        "properties": {"files": {"type": "array", "items": _BINARY, "minItems": 1}},
+    }},
+}}}  # fmt: skip
+_ERRORS: Final = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
+
+
+class Json(Response):
+    """JSON by orjson."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Encode."""
+        return orjson.dumps(content)
+
+
+_COCO: Final = {"type": "array", "items": {"type": "object"}}
+
+
+@router.post(
+    "",
+    response_class=Json,
+    openapi_extra=_IMAGE,
+    responses={
+        200: {
+            "description": "What was found, in the form that was asked for.",
+            "content": {
+                "application/json": {"schema": {"anyOf": [
+                    {"$ref": "#/components/schemas/DetectAnswer"}, _COCO,
+                ]}},
+                "image/jpeg": {"schema": _BINARY},
+            },
+        },
+        **_ERRORS,
+    },
+)  # fmt: skip
+async def detect(request: Request, query: Formatted) -> Response:
+    """Detect objects in one image: raw body, form field `file`, or JSON with base64.
+
+    `curl --data-binary @photo.jpg -H "Content-Type: image/jpeg" localhost:8000/v1/detect`
+    """
+    engine: Engine = request.app.state.engine
+    name = engine.model(query.model).name  # refused before the body is read
+    image = await one_image(request, engine.settings)
+
+    async def work() -> Response:
+        found = await engine.detect(name, image, query.options())
+        if query.format == "coco":
+            return Json(found.to_coco())
+        if query.format == "image":
+            return Response(await engine.draw(image, found), media_type="image/jpeg")
+        return Json(answer(name, found))
+
+    return await until_gone(request, work())
+
+
+@router.post(
+    "/batch",
+    response_class=Json,
+    openapi_extra=_IMAGES,
+    responses={200: {"model": BatchAnswer}, **_ERRORS},
+)
+async def detect_batch(request: Request, query: Detecting) -> Response:
+    """Detect objects in several images; one that fails has its own problem in the answer."""
+    engine: Engine = request.app.state.engine
+    name = engine.model(query.model).name
+    files = await many_images(request, engine.settings.max_files)
+    options = query.options()
+
+    async def one(index: int, image: bytes) -> dict[str, Any]:
+        try:
+            found = await engine.detect(name, image, options)
+        except Problem as problem:
+            body = problem.body(request_id.get())
+            return {"index": index, "status": problem.status, "problem": body}
+        return {"index": index, "status": 200, **found.to_dict()}
+
+    async def work() -> Response:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(i, image)) for i, (_, image) in enumerate(files)]
+        return Json({"model": name, "results": [task.result() for task in tasks]})
+
+    return await until_gone(request, work())
+
+
+def answer(model: str, found: Detections) -> dict[str, Any]:
+    """A `DetectAnswer`."""
+    return {"model": model, **found.to_dict()}
+
+
+__all__ = ["DetectAnswer", "answer", "router"]

@@ -1,0 +1,296 @@
+"""The KServe v2 inference protocol: what Triton's clients speak.
+
+The input `images` takes the network's own tensor (FP32 or UINT8, through `Engine.infer`), or
+encoded image files as BYTES (through `Engine.detect`), which are answered with final boxes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from yolov4sdk import Detections, ModelSpec, __version__
+from yolov4sdk.errors import TensorError
+from yolov4sdk.kserve import HEADER_LENGTH, decode, encode
+from yolov4sdk.spec import METADATA_KEY
+
+from .engine import DetectOptions, Engine, ModelInfo
+from .problems import Problem
+from .schemas import DetectQuery
+from .uploads import until_gone
+
+VERSION: Final = "1"
+"""Every model's only version; a swapped model takes the same name and version."""
+
+IMAGES_MAX: Final = 32
+"""Encoded images a request; each takes a place in the queue of its own."""
+
+# Triton's clients add these to requests; they have no meaning for a model without state.
+IGNORED: Final = {
+    "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "binary_data_output",
+}  # fmt: skip
+Tensors = dict[str, NDArray[Any]]
+
+
+class KServeProblem(Problem):
+    """A problem with the member `error` too, where clients of the protocol look for the reason."""
+
+    def body(self, request_id: str | None = None) -> dict[str, Any]:
+        """The members of the problem+json document."""
+        return {
+            **super().body(request_id),
+            "error": f"{self.title}: {self.detail}" if self.detail else self.title,
+        }
+
+
+class KServeRoute(APIRoute):
+    """A route whose problems are told in the protocol's way."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of FastAPI, inside of one that translates."""
+        handler = super().get_route_handler()
+
+        async def translated(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Problem as error:
+                raise KServeProblem(
+                    error.status, error.title, error.detail, error.headers
+                ) from error
+
+        return translated
+
+
+# The protocol has an OpenAPI document of its own: not in ours.
+router = APIRouter(prefix="/v2", route_class=KServeRoute, include_in_schema=False)
+
+
+@router.get("")
+async def server() -> JSONResponse:
+    """Metadata of the server."""
+    return JSONResponse(
+        {"name": "yolov4sdk", "version": __version__, "extensions": ["binary_tensor_data"]}
+    )
+
+
+@router.get("/health/live")
+async def live() -> JSONResponse:
+    """200 while the process answers."""
+    return JSONResponse({"live": True})
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> JSONResponse:
+    """200 when requests should be sent here."""
+    good = _engine(request).ready
+    return JSONResponse({"ready": good}, 200 if good else 503)
+
+
+@router.get("/models/{name}")
+@router.get("/models/{name}/versions/{version}")
+async def model(request: Request, name: str, version: str = VERSION) -> JSONResponse:
+    """Metadata of a model; its ModelSpec, device and precision stand in `parameters`."""
+    return JSONResponse(_metadata(_model(request, name, version)))
+
+
+@router.get("/models/{name}/ready")
+@router.get("/models/{name}/versions/{version}/ready")
+async def model_ready(request: Request, name: str, version: str = VERSION) -> JSONResponse:
+    """200 when the model answers."""
+    good = _model(request, name, version).state == "ready" and _engine(request).ready
+    return JSONResponse({"name": name, "ready": good}, 200 if good else 503)
+
+
+@router.post("/models/{name}/infer")
+@router.post("/models/{name}/versions/{version}/infer")
+async def infer(request: Request, name: str, version: str = VERSION) -> Response:
+    """Run the network on a tensor, or detect objects in encoded images."""
+    info = _model(request, name, version)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Problem(415, detail="compressed bodies are not read; send it as it is")
+    body, length = await request.body(), request.headers.get(HEADER_LENGTH)
+    return await until_gone(request, _infer(_engine(request), info, body, length))
+
+
+async def _infer(engine: Engine, info: ModelInfo, body: bytes, length: str | None) -> Response:
+    try:
+        # Millions of numbers in JSON take a while: not in the event loop.
+        asked, inputs = await asyncio.to_thread(decode, body, length, "inputs")
+        wanted = _Wanted(asked)
+        outputs = wanted.select(await _run(engine, info, asked, inputs))
+        header = {"model_name": info.name, "model_version": VERSION, **wanted.id}
+        content, json_length = await asyncio.to_thread(
+            encode, header, outputs, "outputs", wanted.binary(outputs)
+        )
+    except TensorError as error:
+        raise Problem(400, "Malformed inference request", str(error)) from error
+    if json_length is None:
+        return Response(content, media_type="application/json")
+    headers = {HEADER_LENGTH: str(json_length)}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def _model(request: Request, name: str, version: str) -> ModelInfo:
+    info = _engine(request).model(name)
+    if version != VERSION:
+        raise Problem(404, "No such version", f"{name} has the version {VERSION} alone")
+    return info
+
+
+def _metadata(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "versions": [VERSION],
+        "platform": f"yolov4sdk_{info.backend}",
+        "inputs": [_input(info.spec)],
+        "outputs": _outputs(info.spec),
+        "parameters": {
+            METADATA_KEY: info.spec.to_json(),
+            "device": info.device,
+            "precision": info.precision,
+        },
+    }
+
+
+def _input(spec: ModelSpec) -> dict[str, Any]:
+    height, width = (-1, -1) if spec.dynamic_size else spec.input_size
+    if spec.input_form == "float_nchw":
+        return _entry("images", "FP32", 3, height, width)
+    return _entry("images", "UINT8", height, width, 3)
+
+
+def _outputs(spec: ModelSpec) -> list[dict[str, Any]]:
+    if spec.outputs == "full":
+        return [_entry("boxes", "FP32", -1, 4), _entry("scores", "FP32", -1, spec.nc)]
+    rows = spec.topk or -1
+    return [
+        _entry("boxes", "FP32", rows, 4),
+        _entry("scores", "FP32", rows),
+        _entry("class_ids", "INT64", rows),
+    ]
+
+
+def _entry(name: str, datatype: str, *shape: int) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
+
+
+async def _run(
+    engine: Engine, info: ModelInfo, asked: Mapping[str, Any], inputs: Tensors
+) -> Tensors:
+    """The outputs for the one input, a tensor or encoded images."""
+    if set(inputs) != {"images"}:
+        raise TensorError(f"the model takes one input, 'images'; got {sorted(inputs)}")
+    images = inputs["images"]
+    parameters = asked.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise TensorError("'parameters' must be an object")
+    if images.dtype != object:
+        if surplus := sorted(set(parameters) - IGNORED):
+            raise TensorError(f"a tensor's request takes no parameters, got {surplus}"[:400])
+        outputs = await engine.infer(info.name, images)
+        return {k: v for k, v in outputs._asdict().items() if v is not None}
+    options = _options(parameters)
+    files = list(images.ravel())
+    if not 1 <= len(files) <= IMAGES_MAX:
+        raise TensorError(f"1 to {IMAGES_MAX} images a request, got {len(files)}")
+    try:
+        async with asyncio.TaskGroup() as group:  # one that fails ends the others
+            tasks = [group.create_task(engine.detect(info.name, file, options)) for file in files]
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several
+    return _final_boxes([task.result() for task in tasks])
+
+
+def _options(parameters: Any) -> DetectOptions:
+    """The query parameters of /v1/detect, as parameters of the request."""
+    known = set(DetectQuery.model_fields) - {"model"}  # which stands in the path
+    given = {name: value for name, value in parameters.items() if name not in IGNORED}
+    if unknown := sorted(set(given) - known):
+        raise TensorError(f"no parameters {unknown}; there are {sorted(known)}"[:400])
+    try:
+        return DetectQuery(**given).options()
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in wrong["loc"])
+        raise TensorError(f"the parameter {name!r}: {wrong['msg']}") from error
+
+
+class _Wanted:
+    """Which outputs a request asks for, and in which form.
+
+    Attributes:
+        id: the request's id as a member of the answer, or nothing.
+    """
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        name = asked.get("id")
+        if name is not None and not (isinstance(name, str) and len(name) <= 200):
+            raise TensorError("'id' must be a string of 200 characters at most")
+        self.id = {} if name is None else {"id": name}
+        parameters = asked.get("parameters", {})
+        self._binary = isinstance(parameters, dict) and (
+            parameters.get("binary_data_output") is True
+        )
+        outputs = asked.get("outputs") or []
+        if not isinstance(outputs, list):
+            raise TensorError("'outputs' must be a list")
+        self._outputs = dict(self._one(entry) for entry in outputs)
+
+    def _one(self, entry: Any) -> tuple[str, bool]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise TensorError("each of 'outputs' must be an object with a name")
+        parameters = entry.get("parameters", {})
+        if not isinstance(parameters, dict) or set(parameters) - {"binary_data"}:
+            raise TensorError(
+                f"{entry['name'][:40]!r}: an output's only parameter here is 'binary_data'"
+            )
+        return entry["name"], parameters.get("binary_data", self._binary) is True
+
+    def select(self, outputs: Tensors) -> Tensors:
+        """The outputs that were asked for, all when none was named."""
+        if not self._outputs:
+            return outputs
+        if unknown := sorted(set(self._outputs) - set(outputs)):
+            raise TensorError(f"no outputs {unknown}; there are {sorted(outputs)}"[:400])
+        return {name: outputs[name] for name in self._outputs}
+
+    def binary(self, outputs: Tensors) -> set[str]:
+        """Names of the outputs that go as raw bytes."""
+        return {name for name in outputs if self._outputs.get(name, self._binary)}
+
+
+def _final_boxes(found: list[Detections]) -> Tensors:
+    """The detections of several images in arrays; unused rows score 0.
+
+    Returns:
+        boxes float32 [B, M, 4], scores float32 [B, M] and class_ids int64 [B, M], where M is the
+        most that one image has; num_detections int32 [B]; image_sizes int32 [B, 2] as (height,
+        width).
+    """
+    rows = max(len(one) for one in found)
+    boxes = np.zeros((len(found), rows, 4), np.float32)
+    scores = np.zeros((len(found), rows), np.float32)
+    class_ids = np.zeros((len(found), rows), np.int64)
+    for i, one in enumerate(found):
+        boxes[i, : len(one)], scores[i, : len(one)] = one.xyxy, one.scores
+        class_ids[i, : len(one)] = one.class_ids
+    return {
+        "boxes": boxes,
+        "scores": scores,
+        "class_ids": class_ids,
+        "num_detections": np.array([len(one) for one in found], np.int32),
+        "image_sizes": np.array([one.image_size for one in found], np.int32),
+    }

@@ -1,0 +1,191 @@
+"""Shapes of requests and answers, for validation and the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from .artefacts import NAME
+from .engine import DetectOptions, ModelInfo
+
+Format = Literal["json", "image", "coco"]
+
+
+class DetectQuery(BaseModel):
+    """Query parameters of detection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, pattern=NAME, description="Default: the first model.")
+    conf: float = Field(0.25, ge=0, le=1, description="Least score.")
+    iou: float = Field(0.45, ge=0, le=1, description="Overlap above which the lesser box goes.")
+    classes: str | None = Field(
+        None, max_length=4096, description="Names or ids with commas between them.",
+        examples=["person,dog"],
+    )  # fmt: skip
+    max_det: int = Field(300, ge=1, le=3000, description="Boxes an image at most.")
+    agnostic: bool = Field(False, description="Boxes of different classes remove one another too.")
+
+    def options(self) -> DetectOptions:
+        """For the engine."""
+        words = [word.strip() for word in (self.classes or "").split(",") if word.strip()]
+        classes = [int(w) if w.isascii() and w.isdigit() and len(w) < 9 else w for w in words]
+        return DetectOptions(self.conf, self.iou, self.max_det, classes or None, self.agnostic)
+
+
+class FormatQuery(DetectQuery):
+    """Detection, and the form of its answer."""
+
+    format: Format = Field(
+        "json", description="json; image: JPEG with the boxes drawn; coco: result entries."
+    )
+
+
+Detecting = Annotated[DetectQuery, Query()]
+Formatted = Annotated[FormatQuery, Query()]
+
+
+class Size(BaseModel):
+    """Pixels."""
+
+    height: int
+    width: int
+
+
+class Box(BaseModel):
+    """Corners in pixels of the image as it is shown (EXIF orientation applied)."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+class Detection(BaseModel):
+    """One object."""
+
+    name: str
+    class_id: int
+    score: float
+    box: Box
+
+
+class DetectAnswer(BaseModel):
+    """What was found in one image, best first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{
+        "model": "default",
+        "image": {"height": 576, "width": 768},
+        "detections": [{
+            "name": "dog", "class_id": 6, "score": 0.91,
+            "box": {"x1": 131.2, "y1": 219.8, "x2": 309.1, "y2": 540.4},
+        }],
+    }]})  # fmt: skip
+
+    model: str
+    image: Size
+    detections: list[Detection]
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    request_id: str | None = None
+
+
+class BatchItem(BaseModel):
+    """One image of a batch: what was found, or its problem."""
+
+    index: int
+    status: int
+    image: Size | None = None
+    detections: list[Detection] | None = None
+    problem: ProblemBody | None = None
+
+
+class BatchAnswer(BaseModel):
+    """The images in the order of the form."""
+
+    model: str
+    results: list[BatchItem]
+
+
+class Model(BaseModel):
+    """A loaded model; sizes are [height, width] in pixels."""
+
+    name: str
+    default: bool
+    state: str
+    backend: str
+    device: str
+    precision: str
+    classes: list[str]
+    size: tuple[int, int]
+    dynamic_size: bool
+    batch: int | None
+    input_form: str
+    outputs: str
+    provenance: dict[str, str]
+
+    @classmethod
+    def of(cls, info: ModelInfo) -> Model:
+        """As the engine knows it."""
+        spec = info.spec
+        return cls(
+            name=info.name, default=info.default, state=info.state, backend=info.backend,
+            device=info.device, precision=info.precision, classes=list(spec.names),
+            size=info.size, dynamic_size=spec.dynamic_size, batch=spec.batch,
+            input_form=spec.input_form, outputs=spec.outputs, provenance=dict(spec.provenance),
+        )  # fmt: skip
+
+
+class Models(BaseModel):
+    """All models, the default one first."""
+
+    models: list[Model]
+
+
+class LoadRequest(BaseModel):
+    """A file in the folder of models, and how to run it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: str = Field(min_length=1, max_length=255, examples=["yolov4-csp-s.onnx"])
+    backend: Literal["torch", "onnxruntime", "openvino", "tensorrt"] | None = None
+    precision: Literal["fp32", "bf16", "fp16", "int8"] | None = None
+    size: int | None = Field(None, ge=32, le=4096, description="Of the input, in pixels.")
+
+
+_MEANINGS: Final = {
+    400: "A form or JSON that is broken.",
+    401: "No key, or an unknown one.",
+    403: "The key may not do this.",
+    404: "No model of this name.",
+    408: "The body came too slowly.",
+    409: "The default model cannot be unloaded.",
+    413: "Too large, or too many files.",
+    415: "Not an image of a known format, or another content type.",
+    422: "An image that cannot be decoded or has too many pixels, or a wrong option.",
+    429: "The key's rate is used up; see Retry-After.",
+    500: "The runtime failed.",
+    503: "The queue is full, or no worker is ready; see Retry-After.",
+    504: "It waited longer than the deadline.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Responses of a route for OpenAPI."""
+    schema = {"$ref": "#/components/schemas/ProblemBody"}
+    return {
+        status: {
+            "description": _MEANINGS[status],
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for status in statuses
+    }
