@@ -1,4 +1,4 @@
-"""Ask a running service: `yolov4sdk serve`, then `python examples/serve_client.py [IMAGE [URL [KEY]]]`.
+"""Ask a running `yolov4sdk serve`: `python examples/serve_client.py [IMAGE [URL [KEY]]]`.
 
 Python's own library is enough; any language that can send a POST will do.
 """

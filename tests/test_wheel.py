@@ -144,9 +144,11 @@ def test_service(unpacked: Path, tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
+    paths = os.pathsep.join(filter(None, (str(unpacked), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": paths, "YOLOV4SDK_DRAIN_DELAY": "0"}
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "serve.app:app", "--port", str(port)],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(unpacked)}, stderr=subprocess.PIPE,
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
         wait_ready(f"{url}/readyz", server)
