@@ -14,6 +14,13 @@ from .conftest import REPOSITORY
 HOUSES = ("yolov4sdk", "export", "train", "serve")
 FILES = [path for house in HOUSES for path in sorted((REPOSITORY / house).rglob("*.py"))]
 TORCH_ZONES = ("yolov4sdk/models/", "yolov4sdk/backends/torch_backend.py", "export/", "train/")
+NEEDS_ITS_RUNTIME = {
+    "__main__.py",
+    "onnxruntime_backend.py",
+    "openvino_backend.py",
+    "cuda_python_memory.py",
+    "pycuda_memory.py",
+}
 HEAVY = ("torch", "onnxruntime", "tensorrt", "openvino", "onnx", "PIL", "yaml", "matplotlib")
 
 
@@ -93,7 +100,7 @@ def test_import_works_without_any_runtime() -> None:
         for path in FILES
         if path.is_relative_to(REPOSITORY / "yolov4sdk")
         and not str(path.relative_to(REPOSITORY)).startswith(TORCH_ZONES)
-        and path.name not in {"__main__.py", "onnxruntime_backend.py", "openvino_backend.py"}
+        and path.name not in NEEDS_ITS_RUNTIME
     ]
     blocked = ", ".join(f"{name!r}: None" for name in HEAVY)
     names = [module.removesuffix(".__init__") for module in modules]
