@@ -54,7 +54,7 @@ def test_a_node_dies_and_a_restart_goes_on_from_the_checkpoint(tmp_path) -> None
     options = [
         data, "--model", write_tiny_model(tmp_path), "--size", 64, "--epochs", EPOCHS, "--batch", 4,
         "--device", "cpu", "--threads", 1, "--workers", 0, "--output", run,
-        "--save-minutes", 0.001,
+        "--nominal-batch", 4, "--save-minutes", 0.0001,  # an update, so a state, within each epoch
     ]  # fmt: skip
     nodes = [start(i, port, logs[i], *options) for port in [free_port()] for i in (0, 1)]
     try:
