@@ -80,7 +80,7 @@ def main() -> None:
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    ray.init(num_cpus=available_cpus(), include_dashboard=False, **options)
+    ray.init("local", num_cpus=available_cpus(), include_dashboard=False, **options)
     ratios = []
     with Detector(args.model, batch=BATCH) as detector, images(args.images, args.count) as files:
         bare(files[: 4 * BATCH], detector)

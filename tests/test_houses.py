@@ -20,6 +20,7 @@ HEAVY = (
 )  # fmt: skip
 RUNTIMES = {
     "onnxruntime_backend.py", "openvino_backend.py", "http_backend.py", "triton_backend.py",
+    "cuda_python_memory.py", "pycuda_memory.py",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def url(micro_artefacts):
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so; 15 would starve
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
-        num_cpus=2, object_store_memory=80_000_000, include_dashboard=False,
+        "local", num_cpus=2, object_store_memory=80_000_000, include_dashboard=False,
         logging_level="error", log_to_driver=False,
     )  # fmt: skip
     port = free_port()

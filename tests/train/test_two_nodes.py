@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.train.synthetic import write_dataset, write_tiny_model
@@ -35,9 +35,15 @@ def start(node: int, port: int, log: Path, *arguments: object) -> subprocess.Pop
 
 
 def kill(node: subprocess.Popen[str]) -> None:
-    """As a machine that loses its power: no signal that could be handled."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(node.pid, signal.SIGKILL)
+    """As a machine that loses its power: no signal that could be handled.
+
+    torchrun's workers have sessions of their own, and would live on without it.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        machine = psutil.Process(node.pid)
+        for process in [machine, *machine.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
     node.wait()
 
 
@@ -48,7 +54,7 @@ def test_a_node_dies_and_a_restart_goes_on_from_the_checkpoint(tmp_path) -> None
     options = [
         data, "--model", write_tiny_model(tmp_path), "--size", 64, "--epochs", EPOCHS, "--batch", 4,
         "--device", "cpu", "--threads", 1, "--workers", 0, "--output", run,
-        "--save-minutes", 0.001,
+        "--nominal-batch", 4, "--save-minutes", 0.0001,  # an update, so a state, within each epoch
     ]  # fmt: skip
     nodes = [start(i, port, logs[i], *options) for port in [free_port()] for i in (0, 1)]
     try:

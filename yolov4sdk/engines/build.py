@@ -240,4 +240,5 @@ def _targets(flavour: Flavour, options: EngineOptions) -> tuple[str, ...]:
 def _node_error(problem: Any) -> str:
     operator, node = problem.node_operator(), problem.node_name()
     where = f"{operator} (node {node or problem.node()})" if operator else "the graph"
-    return f"{where}: {clean(problem.desc())}"
+    said = clean(problem.desc())
+    return f"{where}: {'this operator is not supported' if said == 'false' else said}"
