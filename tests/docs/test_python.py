@@ -14,7 +14,7 @@ import yaml
 
 from yolov4sdk.errors import MissingExtraError
 
-from .blocks import IDS, PAGES, Block, blocks
+from .blocks import IDS, PAGES, SHELL, Block, blocks
 from .sandbox import Sandbox
 
 NOT_RUN = {
@@ -30,6 +30,7 @@ DATA: dict[str, Callable[[str], Any]] = {
     "json": json.loads,
     "toml": tomllib.loads,
 }
+LANGUAGES = {"python", *DATA, *SHELL, "text", "dockerfile", "protobuf", ""}
 WITH_PYTHON = [(p, i) for p, i in zip(PAGES, IDS, strict=True) if "```python" in p.read_text()]
 
 
@@ -63,8 +64,17 @@ def test_data_blocks_are_valid(page: Path) -> None:
         if block.language in DATA:
             try:
                 DATA[block.language](block.text)
-            except ValueError as error:
+            except (ValueError, yaml.YAMLError) as error:
                 pytest.fail(f"{block}: {error}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_no_block_escapes(page: Path) -> None:
+    """By a language that is not known, or by none at all."""
+    for block in blocks(page):
+        assert block.language in LANGUAGES, f"{block}: language {block.language!r}"
+        bare = not block.language and not block.is_shell
+        assert not (bare and "import " in block.text), f"{block} looks like Python; say so"
 
 
 def test_blocks_that_are_not_run() -> None:

@@ -69,7 +69,7 @@ def check_command(words: list[str]) -> None:
     elif program in {"python", "sh"}:
         assert (REPOSITORY / rest[0]).is_file(), f"no file {rest[0]}"
     elif program in {"pip", "uv"}:
-        for extras in re.findall(r"(?:yolov4sdk|\.)\[([\w,]+)\]", " ".join(rest)):
+        for extras in re.findall(r"(?:yolov4sdk|\.)\[([\w,-]+)\]", " ".join(rest)):
             assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"]), extras
     elif program == "uvicorn":
         module = next(word for word in rest if ":" in word).partition(":")[0]
