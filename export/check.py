@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,29 +15,13 @@ from yolov4sdk.errors import VerificationError
 from yolov4sdk.images import read_image
 from yolov4sdk.models import Model
 from yolov4sdk.spec import ModelSpec
+from yolov4sdk.synthetic import drawn_image, noise
+from yolov4sdk.tolerance import TOLERANCES, Tolerance, complaints
 from yolov4sdk.verify import Agreement, canvas_batch, compare, run
 
 from .options import ExportOptions
 
 PHOTOGRAPHS: Final = Path(__file__).resolve().parent.parent / "examples" / "images"
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a file may differ from torch; the fields are those of `Agreement`."""
-
-    boxes_max: float
-    boxes_mean: float
-    scores_max: float
-    matched: float
-
-
-TOLERANCES: Final = {
-    "fp32": Tolerance(boxes_max=1e-3, boxes_mean=1e-4, scores_max=1e-3, matched=0.95),
-    # In float16 boxes of the background may move by pixels, and of nearly equal boxes another one
-    # may survive the suppression, most of all on noise and with random weights.
-    "fp16": Tolerance(boxes_max=math.inf, boxes_mean=1e-2, scores_max=0.03, matched=0.8),
-}
 
 
 @dataclass(frozen=True)
@@ -116,27 +98,11 @@ def check_file(path: Path, model: Model, options: ExportOptions, spec: ModelSpec
 
 def judge(name: str, check: Check, tolerance: Tolerance, max_det: int) -> None:
     """Raise VerificationError unless the check is within the tolerance; NaN never is."""
-    found = check.agreement
-    complaints = [
-        f"{what} {getattr(found, field):.3g}, allowed {getattr(tolerance, field):g}"
-        for field, what in (
-            ("boxes_max", "largest error of the boxes"),
-            ("boxes_mean", "mean error of the boxes"),
-            ("scores_max", "largest error of the scores"),
-        )
-        if not getattr(found, field) <= getattr(tolerance, field)
-    ]
-    # One detection more or less is always allowed: it may lie on a threshold. Where max_det cut
-    # them off, the choice among nearly equal scores says nothing.
-    cut = found.detections >= max_det * found.images
-    if not cut and found.unmatched > max(1, (1 - tolerance.matched) * found.detections):
-        complaints.append(
-            f"{found.matched:.1%} of the detections match, {tolerance.matched:.0%} must"
-        )
-    if complaints:
+    said = complaints(check.agreement, tolerance, max_det)
+    if said:
         raise VerificationError(
             f"{name} differs from torch ({check.shown}, size {check.size}, batch {check.batch}): "
-            f"{'; '.join(complaints)}. The file was not kept"
+            f"{'; '.join(said)}. The file was not kept"
         )
 
 
@@ -145,26 +111,6 @@ def real_image(size: tuple[int, int]) -> tuple[NDArray[np.uint8], str]:
     for path in sorted(PHOTOGRAPHS.glob("*.jpg")):
         return read_image(path), path.name
     return drawn_image(size), "drawn image"
-
-
-def drawn_image(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """A picture with the statistics of a natural one: coarse noise is strong, fine noise weak."""
-    rng = np.random.default_rng(seed)
-    height, width = size
-    total = np.zeros((height, width, 3), np.float32)
-    cells = 2
-    while cells <= max(height, width):
-        octave = rng.standard_normal((cells, cells, 3)).astype(np.float32) / cells
-        total += cv2.resize(octave, (width, height), interpolation=cv2.INTER_CUBIC)
-        cells *= 2
-    total = (total - total.min()) / (total.max() - total.min())
-    image: NDArray[np.uint8] = (total * 255).astype(np.uint8)
-    return image
-
-
-def noise(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """Uniform noise, uint8 [H, W, 3]."""
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
 
 def _other_size(spec: ModelSpec) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from .models import models
 from .train import train
 from .train_backbone import train_backbone
 from .val import val
+from .verify import verify
 
 app = typer.Typer(
     name="yolov4sdk",
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-backbone": train_backbone,
     "val": val,
+    "verify": verify,
     "models": models,
     "info": info,
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from yolov4sdk.datasets.dataset import DatasetReport, DetectionDataset, check_splits
 from yolov4sdk.datasets.headers import image_size
-from yolov4sdk.datasets.load import load_dataset
+from yolov4sdk.datasets.load import find_images, load_dataset
 
 __all__ = [
     "DatasetReport",
     "DetectionDataset",
     "check_splits",
+    "find_images",
     "image_size",
     "load_dataset",
 ]
