@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from yolov4sdk.errors import SettingError
 from yolov4sdk.spec import ModelSpec
 
 from .memory import peak_memory
-from .options import ExportOptions
+from .options import ExportOptions, Int8Options
 
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
     from .check import Check
+    from .int8 import Quantisation
 
 ENGINES: Final = {"onnx": ".onnx", "openvino": ".xml"}
 """What can be written, and the suffix of its main file."""
@@ -39,6 +41,7 @@ class ExportResult:
         seconds: of the export, then of the checks.
         peak_memory: largest resident memory of this process in bytes, until the file was written
             and until it was checked; None where the system does not tell.
+        quantisation: of INT8: how the ranges were found, and the mAP before and after.
     """
 
     path: Path
@@ -47,6 +50,7 @@ class ExportResult:
     checks: tuple[Check, ...]
     seconds: tuple[float, float]
     peak_memory: tuple[int | None, int | None]
+    quantisation: Quantisation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: paths as strings, the spec without its architecture."""
@@ -71,6 +75,7 @@ class ExportResult:
             ],
             "seconds": {"export": self.seconds[0], "check": self.seconds[1]},
             "peak_memory": {"export": self.peak_memory[0], "check": self.peak_memory[1]},
+            "quantisation": self.quantisation.to_dict() if self.quantisation else None,
         }
 
 
@@ -89,7 +94,8 @@ def export_model(
         output: the file to write; default: the checkpoint's name with the engine's suffix, for a
             network in memory the architecture's name in the working directory.
         options: fields of `ExportOptions`: size, batch, dynamic, precision, uint8, topk, nms, conf,
-            iou, max_det.
+            iou, max_det; with precision "int8" those of `Int8Options` too: calibration, split,
+            val_data, val_split, max_drop, qdq.
 
     Raises:
         SettingError: options outside their range or that exclude each other, a wrong suffix.
@@ -100,7 +106,7 @@ def export_model(
         VerificationError: the file does not say what torch says; nothing was kept.
     """
     started = time.perf_counter()
-    settings = _options(options)
+    settings, int8 = _options(options)
     target = _target(model, engine, output)
     _require_runtime(engine)
     network = _network(model)
@@ -110,9 +116,21 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
         from .check import check_file
 
-        files = _write(network, engine, Path(folder) / target.name, settings, spec)
+        inside = Path(folder)
+        quantisation, held_out = None, None
+        if int8 is None:
+            files = _write(network, engine, inside / target.name, settings, spec)
+        else:
+            from .int8 import prepare
+
+            quantise = prepare(engine, int8, spec)
+            single = dataclasses.replace(settings, precision="fp32")
+            float_files = _write(
+                network, engine, inside / target.name, single, spec.replace(precision="fp32")
+            )
+            files, quantisation, held_out = quantise(float_files[-1], inside / "int8")
         written, memory = time.perf_counter(), peak_memory()
-        checks = check_file(files[-1], network, settings, spec)
+        checks = check_file(files[-1], network, settings, spec, held_out)
         placed = tuple(file.replace(target.parent / file.name) for file in files)
     return ExportResult(
         path=target,
@@ -121,15 +139,30 @@ def export_model(
         checks=tuple(checks),
         seconds=(written - started, time.perf_counter() - written),
         peak_memory=(memory, peak_memory()),
+        quantisation=quantisation,
     )
 
 
-def _options(options: dict[str, Any]) -> ExportOptions:
-    unknown = sorted(set(options) - set(ExportOptions.__dataclass_fields__))
+def _options(options: dict[str, Any]) -> tuple[ExportOptions, Int8Options | None]:
+    form, quantising = (list(kind.__dataclass_fields__) for kind in (ExportOptions, Int8Options))
+    unknown = sorted(set(options) - {*form, *quantising})
     if unknown:
-        known = ", ".join(ExportOptions.__dataclass_fields__)
+        known = ", ".join((*form, *quantising))
         raise SettingError(f"unknown options {', '.join(unknown)}; there are {known}")
-    return ExportOptions(**options)
+    settings = ExportOptions(**{k: v for k, v in options.items() if k in form})
+    int8 = {k: v for k, v in options.items() if k in quantising}
+    if settings.precision != "int8":
+        if int8:
+            raise SettingError(
+                f"{', '.join(sorted(int8))} belong to precision int8, not {settings.precision}"
+            )
+        return settings, None
+    if int8.get("calibration") is None:
+        raise SettingError(
+            "precision int8 needs images to calibrate with: a folder or a data set of pictures of "
+            "the kind that the model will see (--calibration)"
+        )
+    return settings, Int8Options(**int8)
 
 
 def _target(model: Model | str | Path, engine: str, output: str | Path | None) -> Path:
@@ -171,8 +204,6 @@ def _write(
     model: Model, engine: str, path: Path, options: ExportOptions, spec: ModelSpec
 ) -> tuple[Path, ...]:
     """Write the engine's files; the main one is last."""
-    import dataclasses
-
     from .onnx_export import write_onnx
 
     if engine == "onnx":
@@ -181,5 +212,5 @@ def _write(
     from .openvino_export import write_openvino
 
     graph = path.with_name("graph.onnx")
-    write_onnx(model, graph, dataclasses.replace(options, precision="fp32"), spec)
+    write_onnx(model, graph, dataclasses.replace(options, precision="fp32"), spec, mish="operator")
     return write_openvino(graph, path, spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,14 +58,21 @@ class TorchReference:
         return Outputs(boxes.numpy(), scores.numpy())
 
 
-def check_file(path: Path, model: Model, options: ExportOptions, spec: ModelSpec) -> list[Check]:
-    """Run a written file and the model on a real image and on noise.
+def check_file(
+    path: Path,
+    model: Model,
+    options: ExportOptions,
+    spec: ModelSpec,
+    photographs: Sequence[Path] | None = None,
+) -> list[Check]:
+    """Run a written file and the model on a real image and on noise, or on given photographs.
 
     Args:
         path: of any artefact that has a backend.
         model: the source, in evaluation mode, float32, on the CPU.
         options: what the file was made with.
         spec: what the file carries.
+        photographs: these alone are shown: what INT8 makes of noise says nothing.
 
     Returns:
         A check for each batch size and input size that was tried.
@@ -79,8 +87,8 @@ def check_file(path: Path, model: Model, options: ExportOptions, spec: ModelSpec
     checks = []
     with load_backend(path, device="cpu") as backend:
         for size in sizes:
-            photo, kind = real_image(size)
-            canvases = canvas_batch([photo, noise(size)], size)
+            shown, images = _images(size, photographs)
+            canvases = canvas_batch(images, size)
             expected = run(reference, canvases)
             for batch in (1, 2) if spec.batch is None else (spec.batch,):
                 agreement = compare(
@@ -90,7 +98,7 @@ def check_file(path: Path, model: Model, options: ExportOptions, spec: ModelSpec
                     iou=options.iou,
                     max_det=options.max_det,
                 )
-                checks.append(Check(f"{kind} and noise", size, batch, agreement))
+                checks.append(Check(shown, size, batch, agreement))
     for check in checks:
         judge(path.name, check, TOLERANCES[spec.precision], options.max_det)
     return checks
@@ -111,6 +119,15 @@ def real_image(size: tuple[int, int]) -> tuple[NDArray[np.uint8], str]:
     for path in sorted(PHOTOGRAPHS.glob("*.jpg")):
         return read_image(path), path.name
     return drawn_image(size), "drawn image"
+
+
+def _images(
+    size: tuple[int, int], photographs: Sequence[Path] | None
+) -> tuple[str, list[NDArray[np.uint8]]]:
+    if photographs is not None:
+        return f"{len(photographs)} held-out images", [read_image(path) for path in photographs]
+    photo, kind = real_image(size)
+    return f"{kind} and noise", [photo, noise(size)]
 
 
 def _other_size(spec: ModelSpec) -> tuple[int, int]:

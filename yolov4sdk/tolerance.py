@@ -25,8 +25,9 @@ TOLERANCES: Final = {
     # may survive the suppression, most of all on noise and with random weights.
     "fp16": Tolerance(boxes_mean=1e-2, scores_max=0.03, matched=0.8),
     "bf16": Tolerance(boxes_mean=3e-2, scores_max=0.3, matched=0.6),
-    # Eight bits are judged by mAP; this only catches a graph that is broken.
-    "int8": Tolerance(boxes_mean=0.1, matched=0.3),
+    # Eight bits are judged by mAP; this only catches a graph that is broken. How many detections
+    # match depends on the images: of many that lie close together, others survive.
+    "int8": Tolerance(boxes_mean=0.1),
 }
 """By the lower precision of the two."""
 

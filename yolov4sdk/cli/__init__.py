@@ -12,6 +12,7 @@ from collections.abc import Callable
 import typer
 
 from ..errors import YOLOv4Error
+from .benchmark import benchmark
 from .data import data_app
 from .detect import detect
 from .export import export
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-backbone": train_backbone,
     "val": val,
     "verify": verify,
+    "benchmark": benchmark,
     "models": models,
     "info": info,
 }

@@ -14,6 +14,7 @@ from ..errors import SettingError
 
 if TYPE_CHECKING:
     from export import ExportResult
+    from export.int8 import Quantisation
 
 
 def export(
@@ -33,7 +34,7 @@ def export(
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="Any height and width that the strides allow.")
     ] = False,
-    precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     uint8: Annotated[
         bool, typer.Option("--uint8", help="Take uint8 RGB [B, H, W, 3] instead of float32.")
     ] = False,
@@ -46,11 +47,35 @@ def export(
     conf: Annotated[float, typer.Option(help="With --nms: scores are above this.")] = 0.25,
     iou: Annotated[float, typer.Option(help="With --nms: overlap above which a box goes.")] = 0.45,
     max_det: Annotated[int, typer.Option(help="With --nms: rows of the outputs.")] = 300,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="For int8: folder, glob or data set of images it will be like."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of --calibration, a data set. Default: train.")
+    ] = None,
+    val_data: Annotated[
+        Path | None, typer.Option(help="For int8: labelled data set whose mAP decides.")
+    ] = None,
+    val_split: Annotated[
+        str | None, typer.Option(help="Split of --val-data. Default: val.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="For int8: AP points (of 100) that may be lost. Default: 0.5."),
+    ] = None,
+    qdq: Annotated[
+        str | None, typer.Option(help="For int8 ONNX: cpu (default) or tensorrt.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Export a model; the file is kept only if it says what torch says."""
     from export import export_model
 
+    int8 = {
+        "calibration": calibration, "split": split, "val_data": val_data,
+        "val_split": val_split, "max_drop": max_drop, "qdq": qdq,
+    }  # fmt: skip
     result = export_model(
         model,
         engine,
@@ -65,6 +90,7 @@ def export(
         conf=conf,
         iou=iou,
         max_det=max_det,
+        **{key: value for key, value in int8.items() if value is not None},
     )
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
@@ -99,9 +125,26 @@ def _show(result: ExportResult) -> None:
             f"{found.detections - found.unmatched} of {found.detections}",
         )
     console.print(table)
+    if result.quantisation is not None:
+        _show_quantisation(console, result.quantisation)
     seconds, peaks = result.seconds, result.peak_memory
     memory = "; ".join(
         f"{what} {seconds[i]:.1f} s" + (f", peak memory {peak / 1e9:.2f} GB" if peak else "")
         for i, (what, peak) in enumerate(zip(("export", "check"), peaks, strict=True))
     )
     console.print(memory)
+
+
+def _show_quantisation(console: Console, made: Quantisation) -> None:
+    table = Table(title=f"INT8, calibrated on {made.calibrated_on} images; against the float file")
+    for column in ("method", "detections matched", "scores, mean error", "chosen"):
+        table.add_column(column)
+    for name, found in made.candidates.items():
+        chosen = "yes" if name == made.method else ""
+        table.add_row(name, f"{found.matched:.1%}", f"{found.scores_mean:.1e}", chosen)
+    console.print(table)
+    if made.ap_before is None or made.ap_after is None:
+        console.print("mAP not measured: give labelled images with --val-data")
+    else:
+        lost = made.ap_before - made.ap_after
+        console.print(f"AP50-95 {made.ap_before:.2f} -> {made.ap_after:.2f}, {lost:+.2f} lost")
