@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from .errors import SettingError
 
-BLOCK: Final = 128
-"""Candidates compared with one another at a time: bounds memory at BLOCK^2 floats."""
+_LEAST_AREA: Final = np.float32(1e-9)  # boxes without area overlap nothing, and divide nothing
 
 Boxes = NDArray[np.float32]
 Kept = tuple[Boxes, NDArray[np.float32], NDArray[np.int64]]
@@ -113,40 +112,34 @@ def _greedy(
 ) -> NDArray[np.int64]:
     """Indices that stay, of boxes sorted best first.
 
-    In blocks: a block first loses what the boxes kept so far suppress, then its own lesser
-    ones. The work ends as soon as max_det are kept.
+    Each box that stays is compared with the lesser ones of its class alone, and the work ends with
+    max_det of them: the time grows as max_det x N / classes at most. Classes are grouped, not told
+    apart by shifted coordinates: a shift costs float32 digits.
     """
-    kept = np.empty(0, np.int64)
-    for start in range(0, len(boxes), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(boxes)))
-        if len(kept):
-            block = block[~_overlaps(boxes, class_ids, kept, block, iou).any(axis=0)]
-        clash = np.triu(_overlaps(boxes, class_ids, block, block, iou), k=1)
-        alive = np.ones(len(block), bool)
-        for row in np.flatnonzero(clash.any(axis=1)):
-            if alive[row]:
-                alive &= ~clash[row]
-        kept = np.concatenate((kept, block[alive]))
-        if len(kept) >= max_det:
+    count = len(boxes)
+    groups = np.zeros(count, np.int64) if class_ids is None else class_ids
+    members = np.argsort(groups, kind="stable")  # class by class, each best first
+    place = np.empty(count, np.int64)
+    place[members] = np.arange(count)
+    ends = np.searchsorted(groups[members], groups, side="right")
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes[members].T)
+    areas = (x2 - x1) * (y2 - y1)
+    alive = np.ones(count, bool)
+    kept: list[int] = []
+    best = 0
+    while len(kept) < max_det and best < count:
+        best += int(alive[best:].argmax())  # the next that is left; dead itself when none is
+        if not alive[best]:
             break
-    return kept[:max_det]
-
-
-def _overlaps(
-    boxes: Boxes,
-    class_ids: NDArray[np.int64] | None,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    iou: float,
-) -> NDArray[np.bool_]:
-    """[len(first), len(second)]: whether the pair overlaps by more than `iou` in one class.
-
-    Classes are compared, not told apart by shifted coordinates: a shift costs float32 digits.
-    """
-    clash: NDArray[np.bool_] = box_iou(boxes[first], boxes[second]) > iou
-    if class_ids is not None:
-        clash &= class_ids[first, None] == class_ids[None, second]
-    return clash
+        kept.append(best)
+        at, rest = place[best], slice(place[best] + 1, ends[best])
+        width = np.minimum(x2[rest], x2[at]) - np.maximum(x1[rest], x1[at])
+        height = np.minimum(y2[rest], y2[at]) - np.maximum(y1[rest], y1[at])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        union = np.maximum(areas[rest] + areas[at] - shared, _LEAST_AREA)
+        alive[members[rest][shared / union > iou]] = False
+        alive[best] = False
+    return np.array(kept, np.int64)
 
 
 def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float32]:
@@ -160,5 +153,5 @@ def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float32]:
     height = np.minimum(y2, v2) - np.maximum(y1, v1)
     intersection = np.maximum(width, 0) * np.maximum(height, 0)
     union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - intersection
-    result: NDArray[np.float32] = intersection / np.maximum(union, np.float32(1e-9))
+    result: NDArray[np.float32] = intersection / np.maximum(union, _LEAST_AREA)
     return result
