@@ -111,24 +111,24 @@ def export_model(
     _require_runtime(engine)
     network = _network(model)
     spec = settings.artefact_spec(network.spec, yolov4sdk.__version__)
+    quantiser = None
+    if int8 is not None:
+        from .int8 import Quantiser
+
+        quantiser = Quantiser(engine, int8, spec)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the last step is a rename: a reader never sees half a file.
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
         from .check import check_file
 
-        inside = Path(folder)
-        quantisation, held_out = None, None
-        if int8 is None:
-            files = _write(network, engine, inside / target.name, settings, spec)
+        path, quantisation, held_out = Path(folder) / target.name, None, None
+        if quantiser is None:
+            files = _write(network, engine, path, settings, spec)
         else:
-            from .int8 import prepare
-
-            quantise = prepare(engine, int8, spec)
             single = dataclasses.replace(settings, precision="fp32")
-            float_files = _write(
-                network, engine, inside / target.name, single, spec.replace(precision="fp32")
-            )
-            files, quantisation, held_out = quantise(float_files[-1], inside / "int8")
+            files = _write(network, engine, path, single, spec.replace(precision="fp32"))
+            files, quantisation = quantiser.write(files[-1], Path(folder) / "int8")
+            held_out = quantiser.calibration.held_out
         written, memory = time.perf_counter(), peak_memory()
         checks = check_file(files[-1], network, settings, spec, held_out)
         placed = tuple(file.replace(target.parent / file.name) for file in files)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -51,7 +50,7 @@ class Quantisation:
         }
 
 
-def quantiser(engine: str) -> ModuleType:
+def library(engine: str) -> ModuleType:
     """The module that quantises an engine's files.
 
     Raises:
@@ -60,51 +59,60 @@ def quantiser(engine: str) -> ModuleType:
     return import_module(f".{MODULES[engine]}", __package__)
 
 
-def prepare(
-    engine: str, int8: Int8Options, spec: ModelSpec
-) -> Callable[[Path, Path], tuple[tuple[Path, ...], Quantisation, tuple[Path, ...]]]:
-    """Find images, labels and libraries, so that what is missing is told before any work.
+class Quantiser:
+    """Quantises one float file; what it needs is looked for when it is made, before any work.
 
     Args:
         engine: "onnx" or "openvino".
         int8: the options.
         spec: of the file that will be written.
 
-    Returns:
-        quantise(float file, folder) -> the files written into the folder (named as the float
-        file), how they were made, and the held-out images.
-
     Raises:
-        SettingError: there are no images.
+        SettingError: there are no images to calibrate with.
         DatasetError: a data set cannot be read, or has classes that the model does not know.
-        MissingExtraError: the quantiser is not installed.
+        MissingExtraError: the library is not installed.
     """
-    module = quantiser(engine)
-    calibration = CalibrationSet.of(int8.calibration, int8.split, spec)
-    labelled = None
-    if int8.val_data is not None:
-        labelled = load_dataset(int8.val_data, int8.val_split).with_names(spec.names)
 
-    def quantise(source: Path, folder: Path) -> tuple[tuple[Path, ...], Quantisation, Any]:
-        options = {"qdq": int8.qdq} if engine == "onnx" else {}
+    def __init__(self, engine: str, int8: Int8Options, spec: ModelSpec) -> None:
+        self._module = library(engine)
+        self._options = {"qdq": int8.qdq} if engine == "onnx" else {}
+        self._spec, self._max_drop = spec, int8.max_drop
+        self.calibration = CalibrationSet.of(int8.calibration, int8.split, spec)
+        self._labelled: DetectionDataset | None = None
+        if int8.val_data is not None:
+            dataset = load_dataset(int8.val_data, int8.val_split)
+            self._labelled = dataset.with_names(spec.names)
+
+    def write(self, source: Path, folder: Path) -> tuple[tuple[Path, ...], Quantisation]:
+        """Try every method and keep the best.
+
+        Args:
+            source: the float file.
+            folder: gets a folder for each method, with files named as the source is.
+
+        Returns:
+            The best method's files, the main one last, and how they were made.
+
+        Raises:
+            ExportError: the library refused the file.
+            VerificationError: more AP than allowed is lost.
+        """
         written: dict[str, tuple[Path, ...]] = {}
         candidates: dict[str, Agreement] = {}
-        for method in module.METHODS:
+        images = self.calibration.held_out
+        for method in self._module.METHODS:
             target = folder / method / source.name
             target.parent.mkdir(parents=True)
-            files = module.quantise(source, target, calibration, method, spec, **options)
-            written[method] = files
-            (candidates[method],) = compare_artefacts([source, files[-1]], calibration.held_out)
+            written[method] = self._module.quantise(
+                source, target, self.calibration, method, self._spec, **self._options
+            )
+            (candidates[method],) = compare_artefacts([source, written[method][-1]], images)
         best = min(candidates, key=lambda name: badness(candidates[name]))
-        before, after = (
-            (None, None)
-            if labelled is None
-            else judge(source, written[best][-1], labelled, int8.max_drop)
-        )
-        made = Quantisation(best, candidates, len(calibration.images), before, after)
-        return written[best], made, calibration.held_out
-
-    return quantise
+        made = Quantisation(best, candidates, len(self.calibration.images))
+        if self._labelled is not None:
+            before, after = judge(source, written[best][-1], self._labelled, self._max_drop)
+            made = replace(made, ap_before=before, ap_after=after)
+        return written[best], made
 
 
 def badness(found: Agreement) -> tuple[float, float]:

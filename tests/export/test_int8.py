@@ -33,7 +33,7 @@ pytest.importorskip("nncf", reason='needs pip install "yolov4sdk[quantise]"')
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight pictures with one labelled box each, as a YOLO data set and as a folder of images."""
     folder = tmp_path_factory.mktemp("pictures")
     for kind in ("images", "labels"):
@@ -41,7 +41,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(8):
         cv2.imwrite(str(folder / f"images/val/{i}.png"), drawn_image((48, 64), i))
         (folder / f"labels/val/{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
-    (folder / "data.yaml").write_text("path: .\nval: images/val\nnames: ['0', '1', '2']\n")
+    names = json.dumps(model.spec.names)
+    (folder / "data.yaml").write_text(f"path: .\nval: images/val\nnames: {names}\n")
     return folder
 
 
@@ -207,8 +208,8 @@ def test_refused(
 def test_missing_extra_is_told_before_any_work() -> None:
     code = (
         "import sys; sys.modules['nncf'] = None\n"
-        "from export.int8 import quantiser\n"
-        "try:\n    quantiser('openvino')\n"
+        "from export.int8 import library\n"
+        "try:\n    library('openvino')\n"
         "except ImportError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
