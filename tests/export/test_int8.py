@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 import export.int8
+import export.int8_onnx
 from export import ExportResult, export_model
 from export.calibration import CALIBRATION_IMAGES, HELD_OUT, CalibrationSet
 from export.int8 import badness
@@ -30,6 +31,7 @@ from yolov4sdk.verify import Agreement
 from .conftest import onnx_of, tiny
 
 pytest.importorskip("nncf", reason='needs pip install "yolov4sdk[quantise]"')
+import export.int8_openvino
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,13 @@ def quantised(
             model, "openvino", folder / "x.xml", batch=None, dynamic=True, topk=20, **common
         ),
     }
+
+
+@pytest.fixture
+def one_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first method alone: the choice is tested above."""
+    for module in (export.int8_onnx, export.int8_openvino):
+        monkeypatch.setattr(module, "METHODS", dict([next(iter(module.METHODS.items()))]))
 
 
 def by_output(graph: Any) -> dict[str, Any]:
@@ -136,7 +145,11 @@ def test_openvino_keeps_the_head_float(quantised: dict[str, ExportResult]) -> No
 
 
 def test_past_max_drop_nothing_is_kept(
-    model: Model, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model,
+    pictures: Path,
+    tmp_path: Path,
+    one_method: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = tmp_path / "x.onnx"
     target.write_text("the old one")
@@ -154,8 +167,9 @@ def test_past_max_drop_nothing_is_kept(
     assert made is not None and (made.ap_before, made.ap_after) == (40.0, 39.0)
 
 
-def test_accuracy_is_really_measured(model: Model, pictures: Path, tmp_path: Path) -> None:
-    """A head that fires at one place: labels there are found by both files."""
+def test_accuracy_is_really_measured(
+    model: Model, pictures: Path, tmp_path: Path, one_method: None
+) -> None:
     result = export_model(
         model,
         "openvino",
@@ -241,7 +255,7 @@ def test_the_better_method() -> None:
     assert badness(good) < badness(Agreement(0, 0, 0, float("nan"), 10, 0, 1))
 
 
-def test_command(model: Model, pictures: Path, tmp_path: Path) -> None:
+def test_command(pictures: Path, tmp_path: Path, one_method: None) -> None:
     app = typer.Typer()
     app.command()(export_command)
     checkpoint = tmp_path / "tiny.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from ..datasets import find_images, load_dataset
 from ..errors import SettingError
 from ..evaluation import evaluate
 from ..synthetic import drawn_image, noise
-from ..tolerance import TOLERANCES, Tolerance, complaints, lowest_precision
+from ..tolerance import TOLERANCES, complaints, lowest_precision
 from ..verify import Agreement, common_size, compare_artefacts
 
 
@@ -80,27 +81,18 @@ def verify(
         shown = _images(images, data, split, canvas)
         found = compare_artefacts(loaded, shown, size=canvas, conf=conf, iou=iou)
         aps = [_ap(backend, data, split, canvas) for backend in loaded] if data else None
-    rows = []
+    given = {"boxes_max": max_box_error, "scores_max": max_score_error, "matched": min_matched}
+    changes = {field: value for field, value in given.items() if value is not None}
+    rows: list[dict[str, Any]] = []
     for i, (path, backend) in enumerate(zip(artefacts, loaded, strict=True)):
-        row: dict[str, Any] = {
-            "artefact": str(path),
-            "backend": backend.name,
-            "precision": backend.precision,
-            "ap": aps[i] if aps else None,
-        }
+        row = {"artefact": str(path), "backend": backend.name, "precision": backend.precision}
+        rows.append({**row, "ap": aps[i] if aps else None})
         if i:
             usual = TOLERANCES[lowest_precision(loaded[0].precision, backend.precision)]
-            tolerance = Tolerance(
-                boxes_max=usual.boxes_max if max_box_error is None else max_box_error,
-                boxes_mean=usual.boxes_mean,
-                scores_max=usual.scores_max if max_score_error is None else max_score_error,
-                matched=usual.matched if min_matched is None else min_matched,
-            )
-            said = complaints(found[i - 1], tolerance)
+            said = complaints(found[i - 1], replace(usual, **changes))
             if aps and not aps[0] - aps[i] <= max_drop:
                 said.append(f"AP {aps[i]:.2f} is {aps[0] - aps[i]:.2f} lower, allowed {max_drop:g}")
-            row |= {**found[i - 1].to_dict(), "complaints": said}
-        rows.append(row)
+            rows[i] |= {**found[i - 1].to_dict(), "complaints": said}
     if as_json:
         typer.echo(json.dumps({"size": list(canvas), "images": len(shown), "artefacts": rows}))
     else:
