@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from ..backends import BY_SUFFIX, Backend
@@ -23,6 +21,7 @@ from ..datasets import load_dataset
 from ..errors import SettingError
 from ..evaluation import evaluate
 from ..timing import machine
+from .console import wide_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +156,7 @@ def _name(case: Case) -> str:
 def _show(
     found: Sequence[Measurement], rates: dict[str, float], skipped: list[dict[str, str]]
 ) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = wide_console()
     console.print(machine())
     if rates:
         shown = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())

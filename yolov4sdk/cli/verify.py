@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from ..backends import Backend, load_backend
@@ -20,6 +19,7 @@ from ..evaluation import evaluate
 from ..synthetic import drawn_image, noise
 from ..tolerance import TOLERANCES, complaints, lowest_precision
 from ..verify import Agreement, common_size, compare_artefacts
+from .console import wide_console
 
 
 def verify(
@@ -123,7 +123,7 @@ def _ap(backend: Backend, data: Path, split: str, canvas: tuple[int, int]) -> fl
 
 
 def _show(rows: list[dict[str, Any]], found: list[Agreement]) -> None:
-    console = Console()
+    console = wide_console()
     table = Table(
         title=f"Against {rows[0]['artefact']}: {found[0].images} images, "
         f"{found[0].detections} detections",
