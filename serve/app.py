@@ -121,8 +121,9 @@ def _describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = made()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "ProblemBody" not in schemas:
+        components = document.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
+        if "securitySchemes" not in components:  # FastAPI makes the document once
             template = "#/components/schemas/{model}"
             for model in (ProblemBody, DetectAnswer):
                 schema = model.model_json_schema(ref_template=template)
@@ -130,7 +131,7 @@ def _describe(app: FastAPI) -> None:
                 schemas[model.__name__] = schema
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
-            document["components"]["securitySchemes"] = {
+            components["securitySchemes"] = {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             }
