@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if find_spec(f"serve.{name}"):
             app.include_router(import_module(f"serve.{name}").router)
     _add_handlers(app)
-    _describe(app)
+    _describe(app, settings)
     # The last one added is the outermost.
     app.add_middleware(Bodies, settings=settings)
     app.add_middleware(Guard, keys=keys)
@@ -115,8 +115,8 @@ def _add_handlers(app: FastAPI) -> None:
         return Response(status_code=499)  # nobody reads it; the log and the metrics do
 
 
-def _describe(app: FastAPI) -> None:
-    """Problems instead of FastAPI's own validation errors in the OpenAPI document."""
+def _describe(app: FastAPI, settings: Settings) -> None:
+    """Problems instead of FastAPI's own validation errors in the OpenAPI document, and limits."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -124,6 +124,9 @@ def _describe(app: FastAPI) -> None:
         components = document.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
         if "securitySchemes" not in components:  # FastAPI makes the document once
+            form = document["paths"]["/v1/detect/batch"]["post"]["requestBody"]["content"]
+            files = form["multipart/form-data"]["schema"]["properties"]["files"]
+            files["maxItems"] = settings.max_files
             template = "#/components/schemas/{model}"
             for model in (ProblemBody, DetectAnswer):
                 schema = model.model_json_schema(ref_template=template)

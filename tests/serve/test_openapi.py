@@ -20,7 +20,7 @@ from schemathesis import GenerationMode
 from benchmarks.serve.images import seeds
 from benchmarks.serve.service import Service
 
-IMAGES = list(seeds().values())
+IMAGES = [seeds()[kind] for kind in ("JPEG", "WEBP")]  # small: limits are tested elsewhere
 for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream"):
     schemathesis.openapi.media_type(kind, st.sampled_from(IMAGES))
 schemathesis.openapi.format("binary", st.sampled_from(IMAGES))
