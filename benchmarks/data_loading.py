@@ -3,7 +3,8 @@
     python -m benchmarks.data_loading DATA --size 320 --model yolov4-csp-n
 
 Prints images/s of the loader alone (per cache and number of workers) against a training step's
-forward and backward pass, which is the least that a step can take; then, square against
+forward and backward pass, which is the least that a step can take (in bfloat16 unless --amp off,
+the faster of the two); then, square against
 rectangular, the padding and the time of an epoch's steps (each canvas timed, times its number).
 """
 
@@ -19,8 +20,10 @@ import torch
 from train.augment import Augmentation
 from train.cache import CacheKind
 from train.loader import EpochSampler, TrainSet, make_loader
+from train.mish import use_fast_mish
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.models import Model, build_model
+from yolov4sdk.timing import machine
 
 COUNT = 512  # images that a measurement of the loader reads; enough to hide the workers' start
 
@@ -32,13 +35,17 @@ def loader_rate(train_set: TrainSet, batch: int, workers: int) -> float:
     return images / (time.perf_counter() - start)
 
 
-def step_seconds(model: Model, canvas: tuple[int, int], batch: int, steps: int) -> float:
+def step_seconds(
+    model: Model, canvas: tuple[int, int], batch: int, steps: int, bf16: bool
+) -> float:
     """The median time of a forward and backward pass, after one to warm up."""
     images = torch.rand(batch, 3, *canvas).to(memory_format=torch.channels_last)
     times = []
     for _ in range(steps + 1):
         start = time.perf_counter()
-        loss = torch.stack([level.float().square().mean() for level in model(images)]).sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            levels = model(images)
+        loss = torch.stack([level.float().square().mean() for level in levels]).sum()
         torch.autograd.backward(loss)
         times.append(time.perf_counter() - start)
     return sorted(times[1:])[steps // 2]
@@ -53,7 +60,7 @@ def compare_shapes(dataset: DetectionDataset, model: Model, args: argparse.Names
         pixels = args.batch * sum(h * w * number for (h, w), number in canvases.items())
         content = sum(h * w for h, w in map(train_set.resized, range(len(train_set))))
         seconds = sum(
-            step_seconds(model, canvas, args.batch, args.steps) * number
+            step_seconds(model, canvas, args.batch, args.steps, args.amp == "bf16") * number
             for canvas, number in canvases.items()
         )
         print(
@@ -72,12 +79,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--model", default="yolov4-csp-n")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each canvas")
+    parser.add_argument("--amp", choices=("off", "bf16"), default="bf16")
     args = parser.parse_args()
 
     dataset = load_dataset(args.data, args.split)
     model = build_model(args.model, names=dataset.names).train()
-    step = args.batch / step_seconds(model, (args.size, args.size), args.batch, args.steps)
-    print(f"training step, {args.model} at {args.size}: {step:.1f} images/s (no loss, no update)")
+    use_fast_mish(model)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    canvas = (args.size, args.size)
+    step = args.batch / step_seconds(model, canvas, args.batch, args.steps, args.amp == "bf16")
+    print(f"{machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(
+        f"training step, {args.model} at {args.size}, amp {args.amp}: {step:.1f} images/s "
+        "(no loss, no update)"
+    )
     some = dataset.subset(range(min(COUNT, len(dataset))))
     caches: tuple[CacheKind | None, ...] = (None, "ram")
     for cache in caches:

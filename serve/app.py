@@ -24,7 +24,7 @@ from .engine import Engine
 from .keys import Guard, Keys
 from .middleware import REQUEST_ID, Bodies, Edge, request_id
 from .problems import Problem
-from .schemas import ProblemBody
+from .schemas import DetectAnswer, ProblemBody
 from .settings import Settings, load_settings
 
 DESCRIPTION = """Scaled-YOLOv4 object detection.
@@ -121,12 +121,17 @@ def _describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = made()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "ProblemBody" not in schemas:
-            schemas["ProblemBody"] = ProblemBody.model_json_schema()
+        components = document.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
+        if "securitySchemes" not in components:  # FastAPI makes the document once
+            template = "#/components/schemas/{model}"
+            for model in (ProblemBody, DetectAnswer):
+                schema = model.model_json_schema(ref_template=template)
+                schemas |= schema.pop("$defs", {})
+                schemas[model.__name__] = schema
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
-            document["components"]["securitySchemes"] = {
+            components["securitySchemes"] = {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             }

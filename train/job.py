@@ -228,6 +228,11 @@ def _initial_model(settings: TrainSettings, names: tuple[str, ...], say: Say) ->
     """A model with fresh weights, or with those of a checkpoint where they fit."""
     if settings.weights:
         source = load_any(settings.weights)
+        if source.spec.decoding != "scaled":
+            raise TrainingError(
+                f"{settings.weights} decodes as Darknet's older models do, and the loss knows the "
+                "decoding of Scaled-YOLOv4 alone; it runs and exports, but cannot be trained here"
+            )
         model = build_model(source.spec.architecture, names, source.spec.anchors)
         _transfer(model, source.state_dict(), settings.weights, say)
         return model

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MissingExtraError, TensorError, UnknownClassError
+from .errors import MissingExtraError, SettingError, TensorError, UnknownClassError
 
 if TYPE_CHECKING:
     import supervision
@@ -279,9 +279,42 @@ def resolve_classes(classes: Sequence[str | int], names: Sequence[str]) -> list[
             from difflib import get_close_matches
 
             near = get_close_matches(str(item), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
             raise UnknownClassError(
                 f"the model has no class {item!r}{hint} Its {len(names)} classes: {listed}"
             )
     return ids
+
+
+DEFAULT_KEY = "default"
+"""In per-class thresholds: the classes that are not named."""
+
+
+def resolve_conf(
+    conf: float | Mapping[str | int, float], names: Sequence[str], default: float = 0.25
+) -> float | NDArray[np.float32]:
+    """A threshold for all classes as it is; thresholds by class as float32 [C].
+
+    Args:
+        conf: a number, or a mapping of class names or ids to numbers; its key "default" (unless
+            a class is called so) sets the other classes.
+        names: of the model's classes.
+        default: for the other classes, where the mapping does not say.
+
+    Raises:
+        UnknownClassError: a class that the model does not have.
+        SettingError: a threshold that is no number.
+    """
+    if not isinstance(conf, Mapping):
+        return conf
+    entries = dict(conf)
+    if DEFAULT_KEY not in names:
+        default = entries.pop(DEFAULT_KEY, default)
+    ids = resolve_classes(list(entries), names)
+    try:
+        result = np.full(len(names), default, np.float32)
+        result[ids] = list(entries.values())
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"thresholds must be numbers, got {conf!r}") from error
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from .backends import Backend, Outputs, load_backend
 from .backends.base import ContextManager
-from .detections import Detections, resolve_classes
+from .detections import Detections, resolve_classes, resolve_conf
 from .errors import ArtefactNotFoundError, SettingError
 from .images import Color, read_image
 from .postprocess import check_thresholds, nms, suppress
 from .preprocess import Letterbox, letterbox, letterbox_plan, to_input
 from .spec import ModelSpec
+from .tiling import Tiling, check_tiling, detect_tiled
+from .tta import augmented
 
 DEFAULT_MODEL = "default.onnx"
 
@@ -34,8 +36,12 @@ class Detector(ContextManager):
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
         size: (height, width) of the network's input, or one number for both; None is the
             model's usual size. A fixed graph takes its own alone.
-        conf, iou, max_det, agnostic, multi_label: see `yolov4sdk.postprocess.nms`.
+        conf, iou, max_det, agnostic, multi_label: see `yolov4sdk.postprocess.nms`. `conf` may
+            map class names or ids to thresholds; its key "default" is for the others (0.25).
         classes: names or ids to report; None is all.
+        tiles: a `yolov4sdk.tiling.Tiling`, or the side of a tile in pixels: large images are
+            cut into overlapping tiles, for small objects.
+        tta: ask about scaled and mirrored images too (slow); True, or the scales: (0.8, 1, 1.2).
         shape: "square" pads every image to `size`; "rect" to the smallest multiple of the
             stride, which is faster; "auto" is "rect" where the graph takes any size.
         batch: images per run when a list is given; a graph of fixed batch takes its own.
@@ -55,12 +61,14 @@ class Detector(ContextManager):
         device: str = "auto",
         precision: str | None = None,
         size: int | tuple[int, int] | None = None,
-        conf: float = 0.25,
+        conf: float | Mapping[str | int, float] = 0.25,
         iou: float = 0.45,
         max_det: int = 300,
         classes: Sequence[str | int] | None = None,
         agnostic: bool = False,
         multi_label: bool = False,
+        tiles: Tiling | int | None = None,
+        tta: bool | Sequence[float] = False,
         shape: Literal["auto", "square", "rect"] = "auto",
         batch: int = 8,
         color: Color = "BGR",
@@ -73,7 +81,7 @@ class Detector(ContextManager):
             raise SettingError(f"batch must be at least 1, got {batch}")
         self._settings = {
             "conf": conf, "iou": iou, "max_det": max_det, "classes": classes,
-            "agnostic": agnostic, "multi_label": multi_label,
+            "agnostic": agnostic, "multi_label": multi_label, "tiles": tiles,
         }  # fmt: skip
         self._color, self._allow_urls = color, allow_urls
         self.backend: Backend = (
@@ -84,6 +92,8 @@ class Detector(ContextManager):
             else load_backend(model, backend, device, precision, threads)
         )
         try:
+            if tta is not False:
+                self.backend = augmented(self.backend, None if tta is True else tta)
             self._thresholds({})  # a wrong one is told now, not at the first image
             self.size = self._network_size(size)
             dynamic = self.spec.dynamic_size
@@ -119,7 +129,7 @@ class Detector(ContextManager):
 
         Args:
             images: what `yolov4sdk.images.read_image` takes, or a list or tuple of these.
-            **overrides: conf, iou, max_det, classes, agnostic, multi_label for this call.
+            **overrides: conf, iou, max_det, classes, agnostic, multi_label, tiles for this call.
 
         Returns:
             Detections, or a list of them in the order of the images. An image's answer does not
@@ -130,21 +140,19 @@ class Detector(ContextManager):
             SettingError, UnknownClassError: a wrong override.
         """
         thresholds = self._thresholds(overrides)
+        tiles = thresholds.pop("tiles")
         many = isinstance(images, list | tuple)
         pixels = [
             read_image(im, self._color, self._allow_urls) for im in (images if many else [images])
         ]
-        plans = [self._plan(image) for image in pixels]
-        found: list[Detections | None] = [None] * len(pixels)
-        for indices in self._batches(plans):
-            shape = (len(indices), *plans[indices[0]].canvas, 3)
-            canvas = self._scratch.array("canvas", shape, np.uint8)
-            for row, i in zip(canvas, indices, strict=True):
-                letterbox(pixels[i], plans[i], row)
-            outputs = self.run_canvases(canvas)
-            for row_number, i in enumerate(indices):
-                found[i] = self._detections(outputs, row_number, plans[i], thresholds)
-        results = [result for result in found if result is not None]
+        if tiles is None:
+            results = self._detect(pixels, thresholds)
+        else:
+            merging = {key: thresholds[key] for key in ("iou", "max_det", "agnostic")}
+            results = [
+                detect_tiled(lambda views: self._detect(views, thresholds), im, tiles, **merging)
+                for im in pixels
+            ]
         return results if many else results[0]
 
     @property
@@ -167,6 +175,22 @@ class Detector(ContextManager):
             f"{b.name} on {b.device}, {b.precision})"
         )
 
+    def _detect(
+        self, pixels: list[NDArray[np.uint8]], thresholds: dict[str, Any]
+    ) -> list[Detections]:
+        """Detections of each image uint8 BGR [H, W, 3], in their order."""
+        plans = [self._plan(image) for image in pixels]
+        found: list[Detections | None] = [None] * len(pixels)
+        for indices in self._batches(plans):
+            shape = (len(indices), *plans[indices[0]].canvas, 3)
+            canvas = self._scratch.array("canvas", shape, np.uint8)
+            for row, i in zip(canvas, indices, strict=True):
+                letterbox(pixels[i], plans[i], row)
+            outputs = self.run_canvases(canvas)
+            for row_number, i in enumerate(indices):
+                found[i] = self._detections(outputs, row_number, plans[i], thresholds)
+        return [result for result in found if result is not None]
+
     def _thresholds(self, overrides: dict[str, Any]) -> dict[str, Any]:
         unknown = sorted(set(overrides) - set(self._settings))
         if unknown:
@@ -174,6 +198,8 @@ class Detector(ContextManager):
         settings = {**self._settings, **overrides}
         if settings["classes"] is not None:
             settings["classes"] = resolve_classes(settings["classes"], self.names)
+        settings["conf"] = resolve_conf(settings["conf"], self.names)
+        settings["tiles"] = check_tiling(settings["tiles"], self.spec.max_stride)
         check_thresholds(settings["conf"], settings["iou"], settings["max_det"])
         if settings["multi_label"] and self.spec.outputs != "full":
             raise SettingError(
@@ -231,9 +257,11 @@ class Detector(ContextManager):
 
         Args:
             plan: how the row was letterboxed.
-            **overrides: as of a call.
+            **overrides: as of a call, without tiles.
         """
-        return self._detections(outputs, row, plan, self._thresholds(overrides))
+        thresholds = self._thresholds(overrides)
+        del thresholds["tiles"]
+        return self._detections(outputs, row, plan, thresholds)
 
     def _detections(
         self, outputs: Outputs, row: int, plan: Letterbox, thresholds: dict[str, Any]

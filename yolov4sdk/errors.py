@@ -10,9 +10,10 @@
     │   ├── ForeignFileError       not a format that is read here
     │   ├── UnsafePickleError      a pickle asks for something outside the allow-list
     │   ├── StateDictError         keys or shapes that do not fit the model
+    │   ├── WeightsCountError      Darknet weights that do not belong to the cfg
     │   └── SpecError              no ModelSpec inside, or one that contradicts itself
     │       └── NamesError         class names do not fit the head
-    ├── ModelConfigError           a model YAML is wrong
+    ├── ModelConfigError           a model YAML or Darknet cfg is wrong
     ├── ImageError                 an image cannot be used
     │   ├── ImageNotFoundError     (also FileNotFoundError)
     │   ├── ImageDecodeError       bytes that are no image, or a broken one
@@ -96,6 +97,10 @@ class StateDictError(ArtefactError):
         super().__init__("\n".join(lines))
 
 
+class WeightsCountError(ArtefactError):
+    """A Darknet .weights file with more values than its cfg needs."""
+
+
 class SpecError(ArtefactError):
     """The ModelSpec is missing from a file, is unreadable or contradicts itself."""
 
@@ -105,7 +110,7 @@ class NamesError(SpecError):
 
 
 class ModelConfigError(YOLOv4Error, ValueError):
-    """A model definition (YAML) is wrong."""
+    """A model definition (YAML or Darknet cfg) is wrong."""
 
 
 class ImageError(YOLOv4Error):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import SettingError
 
 
 @contextmanager
@@ -30,9 +33,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes 0600; a normal file is what is wanted
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600; a normal file is what is wanted
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -42,3 +43,41 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """The file's SHA-256 as lower-case hex digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_new_folder(path: str | os.PathLike[str]) -> Path:
+    """The absolute path of a folder that is still to be made.
+
+    Raises:
+        SettingError: something is there already, other than an empty folder.
+    """
+    target = Path(path).resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise SettingError(f"{path} holds something already; give a new or an empty folder")
+    return target
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `atomic_write`, for a new folder: it appears whole when the block ends well, or not.
+
+    Raises:
+        SettingError: the folder holds something already.
+    """
+    target = check_new_folder(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes 0700
+        if target.exists():
+            target.rmdir()  # it was empty; the system refuses if it no longer is
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

@@ -2,11 +2,17 @@
 
 Every way in ends here, so that colour order, bit depth and EXIF orientation are the same for a
 path, bytes, an array, a PIL image and a tensor. The rules: transparency is dropped, grey becomes
-three equal channels, 16-bit values are divided by 256, EXIF orientation is applied.
+three equal channels, 16-bit values are divided by 256 (nothing is stretched to the values that an
+image happens to have), EXIF orientation is applied. Of a file with several images the first is
+read; of a TIFF with two bands the first one, as grey; with more, the first three as R, G and B.
+
+HEIC needs the extra `heif`; TIFF of more than four bands or of float pixels the extra `tiff`.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import sys
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,9 +26,11 @@ from numpy.typing import NDArray
 from .errors import (
     EmptyImageError,
     ImageDecodeError,
+    ImageError,
     ImageFormatError,
     ImageNotFoundError,
     ImageTooLargeError,
+    MissingExtraError,
     NonFiniteImageError,
     SettingError,
 )
@@ -32,8 +40,10 @@ Pixels = NDArray[np.uint8]
 
 SUFFIXES: Final = {
     ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".bmp", ".dib",
-    ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif",
+    ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif", ".heic", ".heif",
 }  # fmt: skip
+PIXELS: Final = 1 << 30
+"""Values of a TIFF of many bands at most; OpenCV's own limit of pixels is the same."""
 URL_BYTES: Final = 50_000_000
 URL_SECONDS: Final = 10
 
@@ -103,12 +113,64 @@ def decode(data: bytes, name: str = "the bytes") -> Pixels:
         if "pixels" in str(error).lower():
             raise ImageTooLargeError(f"{name}: more pixels than OpenCV's limit") from error
         raise ImageDecodeError(f"{name}: not decodable ({error.err or error})") from error
-    if image is None:
-        raise ImageDecodeError(
-            f"{name}: not an image, or a broken one; JPEG, PNG, WebP, BMP, TIFF, AVIF and PNM "
-            "are read"
-        )
-    return _contiguous(image)
+    if image is not None:
+        return _contiguous(image)
+    if data[4:8] == b"ftyp":
+        return _decode_heif(data, name)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _decode_tiff(data, name)
+    raise ImageDecodeError(
+        f"{name}: not an image, or a broken one; JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC and PNM "
+        "are read"
+    )
+
+
+def _decode_heif(data: bytes, name: str) -> Pixels:
+    """HEIC and AVIF by Pillow. That a package is missing fails the image, not the whole run."""
+    missing = MissingExtraError("Reading HEIC", "heif", "pillow-heif")
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImageDecodeError(f"{name}: {missing}") from error
+    reason = "a broken HEIC or AVIF image, or another file"
+    try:
+        import pillow_heif
+    except ImportError:  # Pillow alone may know AVIF
+        reason = f"not decodable. {missing}"
+    else:
+        pillow_heif.register_heif_opener()
+    try:
+        return _from_pil(Image.open(io.BytesIO(data)))
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(f"{name}: {error}") from error
+    except OSError as error:
+        raise ImageDecodeError(f"{name}: {reason}") from error
+
+
+def _decode_tiff(data: bytes, name: str) -> Pixels:
+    """TIFF that OpenCV does not read: many bands, or float pixels in 0..1."""
+    try:
+        import tifffile
+    except ImportError as error:
+        missing = MissingExtraError("Reading TIFF of many bands or floats", "tiff", "tifffile")
+        raise ImageDecodeError(f"{name}: broken, or of a rare kind. {missing}") from error
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = file.pages[0]
+            large = math.prod(page.shape) > PIXELS
+            array, axes = np.zeros(0) if large else page.asarray(), page.axes
+    except Exception as error:  # whatever its parsers run into; damaged files come here too
+        raise ImageDecodeError(f"{name}: a broken TIFF ({error})") from error
+    if large:
+        raise ImageTooLargeError(f"{name}: a TIFF of the shape {page.shape}, more than {PIXELS:,}")
+    if axes == "SYX":  # planes after one another
+        array = np.moveaxis(array, 0, -1)
+    elif axes not in ("YX", "YXS"):
+        raise ImageFormatError(f"{name}: a TIFF with the axes {axes}; bands of an image are read")
+    try:
+        return from_array(array[..., :3] if array.ndim == 3 else array, "RGB")
+    except ImageError as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def from_array(array: NDArray[Any], color: Color = "BGR") -> Pixels:

@@ -84,12 +84,18 @@ class Curves:
         return int(self.f1[labelled].mean(axis=0).argmax()) if labelled.any() else 0
 
 
-def coco_metrics(dataset: DetectionDataset, predictions: Sequence[Prediction]) -> CocoMetrics:
+def coco_metrics(
+    dataset: DetectionDataset,
+    predictions: Sequence[Prediction],
+    max_det: int = COCO_MAX_DETECTIONS,
+) -> CocoMetrics:
     """COCO's own evaluation (faster-coco-eval, equal to pycocotools), in original pixels.
 
     Args:
         dataset: the labels; its ignored boxes count neither for nor against.
         predictions: one for each image, in the data set's order.
+        max_det: detections looked at, per image and class; images of hundreds of objects
+            need more than COCO's 100.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -100,8 +106,9 @@ def coco_metrics(dataset: DetectionDataset, predictions: Sequence[Prediction]) -
         raise MissingExtraError("COCO's evaluation", "eval", "faster-coco-eval") from None
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(coco_labels(dataset))
-        found = truth.loadRes(coco_results(predictions))
+        found = truth.loadRes(coco_results(predictions, max_det))
         evaluation = COCOeval_faster(truth, found, "bbox", print_function=lambda *_: None)
+        evaluation.params.maxDets = [1, 10, max_det]
         evaluation.evaluate()
         evaluation.accumulate()
     # Axes: IoU threshold [10], recall [101], class [C], area (all, small, medium, large) [4],
@@ -154,16 +161,17 @@ def coco_labels(dataset: DetectionDataset) -> dict[str, Any]:
     }
 
 
-def coco_results(predictions: Sequence[Prediction]) -> Floats:
+def coco_results(predictions: Sequence[Prediction], max_det: int = COCO_MAX_DETECTIONS) -> Floats:
     """Detections as COCO's rows (image, x, y, w, h, score, class), float64 [N, 7].
 
-    Those past the 100 best of an image and class are left out: the evaluation does not read them.
+    Those past the `max_det` best of an image and class are left out: the evaluation does not
+    read them.
     """
     rows = [np.zeros((0, 7))]
     for image, (xyxy, scores, ids) in enumerate(predictions):
         order = np.lexsort((-scores, ids))  # by class, best first
         rank = np.arange(len(order)) - np.searchsorted(ids[order], ids[order])
-        kept = np.sort(order[rank < COCO_MAX_DETECTIONS])
+        kept = np.sort(order[rank < max_det])
         boxes = xyxy[kept].astype(np.float64)
         rows.append(
             np.column_stack(

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from .errors import SettingError
 
-BLOCK: Final = 128
-"""Candidates compared with one another at a time: bounds memory at BLOCK^2 floats."""
+_LEAST_AREA: Final = np.float32(1e-9)  # boxes without area overlap nothing, and divide nothing
 
 Boxes = NDArray[np.float32]
+Confidence = float | NDArray[np.float32]
+"""One threshold for all classes, or float32 [C]: one for each."""
 Kept = tuple[Boxes, NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -21,7 +22,7 @@ def nms(
     boxes: Boxes,
     scores: NDArray[np.float32],
     *,
-    conf: float = 0.25,
+    conf: Confidence = 0.25,
     iou: float = 0.45,
     max_det: int = 300,
     classes: Sequence[int] | None = None,
@@ -36,7 +37,8 @@ def nms(
     Args:
         boxes: float32 [N, 4], xyxy.
         scores: float32 [N, C], objectness x class probability, in 0..1.
-        conf: candidates score more than this.
+        conf: candidates score more than this; float32 [C] gives each class its own, which
+            is asked of a box's best class.
         iou: intersection over union above which the lesser box goes.
         max_det: at most this many are kept.
         classes: class ids to keep; a box's best class is found before this filter.
@@ -62,7 +64,7 @@ def suppress(
     scores: NDArray[np.float32],
     class_ids: NDArray[np.int64],
     *,
-    conf: float = 0.0,
+    conf: Confidence = 0.0,
     iou: float = 0.45,
     max_det: int = 300,
     classes: Sequence[int] | None = None,
@@ -72,11 +74,12 @@ def suppress(
 
     Args:
         boxes: float32 [K, 4], xyxy.
-        scores: float32 [K]; rows that are not above `conf` are left out.
+        scores: float32 [K]; rows that are not above `conf` (of their class) are left out.
         class_ids: int64 [K].
     """
     check_thresholds(conf, iou, max_det)
-    chosen = (scores > conf) & np.isfinite(boxes).all(axis=1)
+    least = conf[class_ids] if isinstance(conf, np.ndarray) else conf
+    chosen = (scores > least) & np.isfinite(boxes).all(axis=1)
     if classes is not None:
         chosen &= np.isin(class_ids, list(classes))
     if not chosen.all():
@@ -87,9 +90,10 @@ def suppress(
     return boxes[keep], scores[keep], class_ids[keep]
 
 
-def check_thresholds(conf: float, iou: float, max_det: int) -> None:
-    """Raise SettingError unless 0 <= conf <= 1, 0 <= iou <= 1 and max_det >= 1."""
-    for name, value in (("conf", conf), ("iou", iou)):
+def check_thresholds(conf: Confidence, iou: float, max_det: int) -> None:
+    """Raise SettingError unless 0 <= conf <= 1 (each), 0 <= iou <= 1 and max_det >= 1."""
+    each = conf.tolist() if isinstance(conf, np.ndarray) else [conf]
+    for name, value in (*(("conf", value) for value in each), ("iou", iou)):
         if not 0 <= value <= 1:
             raise SettingError(f"{name} must be between 0 and 1, got {value!r}")
     if max_det < 1:
@@ -97,7 +101,7 @@ def check_thresholds(conf: float, iou: float, max_det: int) -> None:
 
 
 def _candidates(
-    scores: NDArray[np.float32], conf: float, multi_label: bool
+    scores: NDArray[np.float32], conf: Confidence, multi_label: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and class ids above `conf`, in the order of the rows."""
     rows, ids = np.divmod(np.flatnonzero(scores > conf), scores.shape[1])
@@ -105,7 +109,11 @@ def _candidates(
         return rows, ids
     # Few rows have any class above the threshold: only these are searched for their best.
     rows = np.unique(rows)
-    return rows, scores[rows].argmax(axis=1)
+    ids = scores[rows].argmax(axis=1)
+    if isinstance(conf, np.ndarray):  # a lesser class may have been above its own threshold
+        best = scores[rows, ids] > conf[ids]
+        rows, ids = rows[best], ids[best]
+    return rows, ids
 
 
 def _greedy(
@@ -113,40 +121,34 @@ def _greedy(
 ) -> NDArray[np.int64]:
     """Indices that stay, of boxes sorted best first.
 
-    In blocks: a block first loses what the boxes kept so far suppress, then its own lesser
-    ones. The work ends as soon as max_det are kept.
+    Each box that stays is compared with the lesser ones of its class alone, and the work ends with
+    max_det of them: the time grows as max_det x N / classes at most. Classes are grouped, not told
+    apart by shifted coordinates: a shift costs float32 digits.
     """
-    kept = np.empty(0, np.int64)
-    for start in range(0, len(boxes), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(boxes)))
-        if len(kept):
-            block = block[~_overlaps(boxes, class_ids, kept, block, iou).any(axis=0)]
-        clash = np.triu(_overlaps(boxes, class_ids, block, block, iou), k=1)
-        alive = np.ones(len(block), bool)
-        for row in np.flatnonzero(clash.any(axis=1)):
-            if alive[row]:
-                alive &= ~clash[row]
-        kept = np.concatenate((kept, block[alive]))
-        if len(kept) >= max_det:
+    count = len(boxes)
+    groups = np.zeros(count, np.int64) if class_ids is None else class_ids
+    members = np.argsort(groups, kind="stable")  # class by class, each best first
+    place = np.empty(count, np.int64)
+    place[members] = np.arange(count)
+    ends = np.searchsorted(groups[members], groups, side="right")
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes[members].T)
+    areas = (x2 - x1) * (y2 - y1)
+    alive = np.ones(count, bool)
+    kept: list[int] = []
+    best = 0
+    while len(kept) < max_det and best < count:
+        best += int(alive[best:].argmax())  # the next that is left; dead itself when none is
+        if not alive[best]:
             break
-    return kept[:max_det]
-
-
-def _overlaps(
-    boxes: Boxes,
-    class_ids: NDArray[np.int64] | None,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    iou: float,
-) -> NDArray[np.bool_]:
-    """[len(first), len(second)]: whether the pair overlaps by more than `iou` in one class.
-
-    Classes are compared, not told apart by shifted coordinates: a shift costs float32 digits.
-    """
-    clash: NDArray[np.bool_] = box_iou(boxes[first], boxes[second]) > iou
-    if class_ids is not None:
-        clash &= class_ids[first, None] == class_ids[None, second]
-    return clash
+        kept.append(best)
+        at, rest = place[best], slice(place[best] + 1, ends[best])
+        width = np.minimum(x2[rest], x2[at]) - np.maximum(x1[rest], x1[at])
+        height = np.minimum(y2[rest], y2[at]) - np.maximum(y1[rest], y1[at])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        union = np.maximum(areas[rest] + areas[at] - shared, _LEAST_AREA)
+        alive[members[rest][shared / union > iou]] = False
+        alive[best] = False
+    return np.array(kept, np.int64)
 
 
 def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float32]:
@@ -160,5 +162,5 @@ def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float32]:
     height = np.minimum(y2, v2) - np.maximum(y1, v1)
     intersection = np.maximum(width, 0) * np.maximum(height, 0)
     union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - intersection
-    result: NDArray[np.float32] = intersection / np.maximum(union, np.float32(1e-9))
+    result: NDArray[np.float32] = intersection / np.maximum(union, _LEAST_AREA)
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 
 from .backends.base import Backend, ContextManager, Outputs
 from .errors import SettingError
+
+SCALES: Final = (1.0, 1.2)
+
+
+def augmented(backend: Backend, scales: Sequence[float] | None = None) -> AugmentedBackend:
+    """The backend with test-time augmentation; None is SCALES, or 1 where the size is fixed."""
+    if scales is None:
+        scales = SCALES if backend.spec.dynamic_size else (1.0,)
+    return AugmentedBackend(backend, scales)
 
 
 class AugmentedBackend(ContextManager):
@@ -25,7 +34,7 @@ class AugmentedBackend(ContextManager):
     precision: str
 
     def __init__(
-        self, backend: Backend, scales: Sequence[float] = (1.0, 1.2), flip: bool = True
+        self, backend: Backend, scales: Sequence[float] = SCALES, flip: bool = True
     ) -> None:
         """
         Args:

@@ -203,6 +203,17 @@ def test_fast_mish_equals_mish(values, channels_last):
         torch.testing.assert_close(FastMish()(x), F.mish(x), rtol=1e-5, atol=1e-6)
 
 
+def test_fast_mish_in_bfloat16_is_rounded_once():
+    x = torch.linspace(-30, 30, 3000).view(2, 3, 20, 25).bfloat16().requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    mine, wanted = FastMish()(x), F.mish(exact)
+    mine.sum().backward()
+    wanted.sum().backward()
+    for value, reference in ((mine, wanted), (x.grad, exact.grad)):
+        assert value.dtype == torch.bfloat16
+        torch.testing.assert_close(value.double(), reference, rtol=2**-8, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "x",
     [

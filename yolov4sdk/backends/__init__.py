@@ -101,7 +101,12 @@ def _make(
 
 
 def _unknown_suffix(path: Path) -> str:
-    if path.suffix in {".pt", ".pth", ".weights"}:
+    if path.suffix in {".cfg", ".weights"}:
+        return (
+            f"{path.name} is a file of Darknet; convert the pair once with `yolov4sdk import "
+            f"{path.stem}.cfg {path.stem}.weights -o {path.stem}.safetensors`"
+        )
+    if path.suffix in {".pt", ".pth"}:
         return (
             f"{path.name} is a training checkpoint of another program; convert it once with "
             f"`yolov4sdk import {path.name} -o {path.stem}.safetensors`"

@@ -17,6 +17,7 @@ from .detect import detect
 from .export import export
 from .import_model import import_model
 from .info import info
+from .label import label
 from .models import models
 from .serve import serve
 from .train import train
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "detect": detect,
+    "label": label,
     "import": import_model,
     "export": export,
     "train": train,

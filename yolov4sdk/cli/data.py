@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..datasets import DatasetReport, DetectionDataset, check_splits, load_dataset
+from ..datasets import (
+    DatasetReport,
+    DetectionDataset,
+    check_splits,
+    find_splits,
+    load_dataset,
+    write_dataset,
+)
+from ..files import check_new_folder
 
-data_app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at data sets, and convert them.", no_args_is_help=True)
 
 
 @data_app.callback()
 def _data() -> None:
-    """Look at a data set before training on it."""
+    """Look at data sets, and convert them."""
 
 
 @data_app.command("check")
@@ -63,6 +72,41 @@ def check(
             print_report(dataset.split, dataset.report, console)
         if output is not None:
             console.print(f"pictures are in {output}")
+    if any(d.report.missing_images or d.report.corrupt_images for d in read):
+        raise typer.Exit(1)
+
+
+@data_app.command("convert")
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="data.yaml, COCO JSON, VOC folder or folder of images.")
+    ],
+    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    form: Annotated[str, typer.Option("--format", help="yolo, coco or voc.")],
+    splits: Annotated[
+        str | None,
+        typer.Option("--split", help="Splits, comma-separated; NEW=OLD renames: train=trainval."),
+    ] = None,
+    images: Annotated[
+        str, typer.Option(help="How the image files come there: copy, symlink or hardlink.")
+    ] = "copy",
+) -> None:
+    """Write a data set in another form. Labels are repaired as in training; see `data check`.
+
+    Exit code 1: it was converted, but images were missing or corrupt and are left out.
+    """
+    check_new_folder(target)
+    wanted = splits.split(",") if splits else find_splits(source)
+    renamed = [split.partition("=") for split in wanted]
+    pairs = [(new.strip(), old.strip() or new.strip()) for new, _, old in renamed]
+    read = [replace(load_dataset(source, old), split=new) for new, old in pairs]
+    notes = write_dataset(read, target, form, images)  # type: ignore[arg-type]
+    console = Console()
+    for dataset in read:
+        console.print(f"[bold]{dataset.split}[/]: {dataset.report.summary()}", highlight=False)
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", soft_wrap=True)
+    console.print(f"{form} data set in {target}", highlight=False, soft_wrap=True)
     if any(d.report.missing_images or d.report.corrupt_images for d in read):
         raise typer.Exit(1)
 

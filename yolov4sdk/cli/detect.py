@@ -16,11 +16,13 @@ from rich.progress import Progress
 
 from ..detections import Detections
 from ..detector import Detector
-from ..draw import draw, write_image
+from ..draw import write_image
 from ..errors import ImageError, SettingError
 from ..files import atomic_write
 from ..images import read_image
 from ..sources import expand
+from .effects import Effects
+from .options import parse_classes, parse_conf
 
 FORMATS: Final = ("image", "json", "yolo", "csv")
 
@@ -40,12 +42,35 @@ def detect(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
     size: Annotated[int | None, typer.Option(help="Long side of the network input.")] = None,
-    conf: Annotated[float, typer.Option(help="Least score.")] = 0.25,
+    conf: Annotated[str, typer.Option(help="Least score, also by class: 0.3,person=0.4.")] = "0.25",
     iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.45,
     max_det: Annotated[int, typer.Option(help="Boxes an image at most.")] = 300,
     classes: Annotated[str | None, typer.Option(help="Names or ids: person,dog,2.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
     batch: Annotated[int, typer.Option(help="Images a run.")] = 8,
+    tile: Annotated[
+        int | None, typer.Option(help="Detect small objects in tiles of this many pixels.")
+    ] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Ask about larger and mirrored images too (slow).")
+    ] = False,
+    track: Annotated[
+        bool, typer.Option("--track", help="Ids over frames, trails; images are frames in order.")
+    ] = False,
+    region: Annotated[
+        list[str] | None, typer.Option(help='Only in this polygon: "x,y x,y x,y"; repeatable.')
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Not in this polygon; repeatable.")
+    ] = None,
+    ignore_mask: Annotated[
+        Path | None, typer.Option(help="Not in the bright parts of this image.")
+    ] = None,
+    blur: Annotated[str | None, typer.Option(help="Classes to blur: person,car.")] = None,
+    pixelate: Annotated[str | None, typer.Option(help="Classes to pixelate.")] = None,
+    boxes: Annotated[
+        bool, typer.Option("--boxes/--no-boxes", help="Draw boxes on the images.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Detect objects in images. Broken images are reported; the others are finished."""
@@ -54,8 +79,13 @@ def detect(
         raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
     paths = expand(sources)
     detector = Detector(
-        model, backend=backend, device=device, precision=precision, size=size, conf=conf, iou=iou,
-        max_det=max_det, classes=_classes(classes), agnostic=agnostic, batch=batch,
+        model, backend=backend, device=device, precision=precision, size=size,
+        conf=parse_conf(conf), iou=iou, max_det=max_det, classes=parse_classes(classes),
+        agnostic=agnostic, batch=batch, tiles=tile, tta=tta,
+    )  # fmt: skip
+    effects = Effects(
+        detector.names, parse_classes(classes), region=region or (), ignore=ignore or (),
+        ignore_mask=ignore_mask, blur=blur, pixelate=pixelate, track=track, boxes=boxes,
     )  # fmt: skip
     console = Console(stderr=True)
     targets = _target_names(paths)
@@ -68,8 +98,9 @@ def detect(
             if isinstance(result, ImageError):
                 broken.append((path, str(result)))
                 continue
+            image, result = effects(image, result)
             records.append({"file": str(path), **result.to_dict()})
-            _write_one(wanted, output, targets[path], image, result)
+            _write_one(wanted, output, targets[path], image, result, effects)
     _write_all(wanted, output, records)
     if as_json:
         failed = [{"file": str(path), "error": reason} for path, reason in broken]
@@ -80,12 +111,6 @@ def detect(
         console.print(f"[red]failed[/] {path}: {reason}", highlight=False, soft_wrap=True)
     if broken:
         raise typer.Exit(1)
-
-
-def _classes(text: str | None) -> list[str | int] | None:
-    if text is None:
-        return None
-    return [int(t) if t.strip().isdigit() else t.strip() for t in text.split(",")]
 
 
 def _run(
@@ -119,9 +144,16 @@ def _target_names(paths: list[Path]) -> dict[Path, Path]:
     return names
 
 
-def _write_one(wanted: list[str], output: Path, name: Path, image: Any, result: Detections) -> None:
+def _write_one(
+    wanted: list[str],
+    output: Path,
+    name: Path,
+    image: Any,
+    result: Detections,
+    effects: Effects,
+) -> None:
     if "image" in wanted:
-        write_image((output / name).with_name(name.name + ".jpg"), draw(image, result))
+        write_image((output / name).with_name(name.name + ".jpg"), effects.draw(image, result))
     if "yolo" in wanted:
         labels = (output / "labels" / name).with_name(name.name + ".txt")
         _write_text(labels, result.to_yolo())

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import NamesError, SettingError
+
+if TYPE_CHECKING:
+    from ..models import Model
+
 
 def import_model(
-    source: Annotated[Path, typer.Argument(help="A checkpoint of Scaled-YOLOv4 (.pt).")],
+    source: Annotated[
+        Path, typer.Argument(help="A checkpoint of Scaled-YOLOv4 (.pt), or a Darknet .cfg.")
+    ],
+    weights: Annotated[
+        Path | None, typer.Argument(help="The .weights that belong to the .cfg.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Default: the source, as .safetensors.")
     ] = None,
@@ -25,21 +35,55 @@ def import_model(
     ] = None,
 ) -> None:
     """Convert a published checkpoint to safetensors; nothing inside it is run."""
-    from ..models.checkpoints import save_checkpoint
-    from ..models.official import import_official
-    from ..models.summary import count_parameters
-
-    model = import_official(source, _names(names), architecture, size)
     target = output or source.with_suffix(".safetensors")
     if target.suffix != ".safetensors":
         raise typer.BadParameter(f"the output must end in .safetensors, got {target}")
+    from ..models.checkpoints import save_checkpoint
+    from ..models.summary import count_parameters
+
+    model = _load(source, weights, _names(names), architecture, size)
     save_checkpoint(model, target)
     spec = model.spec
-    kind = spec.architecture if isinstance(spec.architecture, str) else "its own architecture"
+    height, width = spec.input_size
+    shown = str(height) if height == width else f"{height} x {width}"
     typer.echo(
-        f"{target}: {kind}, {count_parameters(model):,} parameters, {spec.nc} classes, "
-        f"strides {' '.join(map(str, spec.strides))}, size {spec.input_size[0]}"
+        f"{target}: {_kind(model)}, {count_parameters(model):,} parameters, {spec.nc} classes, "
+        f"strides {' '.join(map(str, spec.strides))}, size {shown}"
     )
+
+
+def _load(
+    source: Path,
+    weights: Path | None,
+    names: list[str] | None,
+    architecture: str | None,
+    size: int | None,
+) -> Model:
+    if {source.suffix, weights.suffix if weights else ""} & {".cfg", ".weights"}:
+        if source.suffix != ".cfg" or weights is None:
+            raise SettingError(
+                "a Darknet model is two files, the .cfg first: "
+                f"`yolov4sdk import {source.stem}.cfg {source.stem}.weights`"
+            )
+        if architecture is not None or size is not None:
+            raise SettingError("the .cfg says the architecture and the size; leave both options")
+        from ..models.darknet import import_darknet
+
+        return import_darknet(source, weights, names)
+    if weights is not None:
+        raise SettingError(f"only a Darknet .cfg takes a second file, got {source} and {weights}")
+    from ..models.official import import_official
+
+    return import_official(source, names, architecture, size)
+
+
+def _kind(model: Model) -> str:
+    from ..models.darknet import DarknetModel
+
+    if isinstance(model, DarknetModel):
+        return "a Darknet graph"
+    architecture = model.spec.architecture
+    return architecture if isinstance(architecture, str) else "a native definition of its own"
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -47,5 +91,8 @@ def _names(text: str | None) -> list[str] | None:
         return None
     path = Path(text)
     if path.is_file():
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    if path.suffix in {".names", ".txt"}:
+        raise NamesError(f"no file of class names at {path}; check the path")
     return [name.strip() for name in text.split(",")]

@@ -15,7 +15,7 @@ from ..datasets import DetectionDataset, load_dataset
 from ..evaluation import EvaluationResult, evaluate, print_result
 from ..files import atomic_write
 from ..metrics import coco_results
-from ..tta import AugmentedBackend
+from ..tta import augmented
 
 
 def val(
@@ -51,10 +51,7 @@ def val(
     """Measure COCO's mAP of a model, on any backend, under the authors' protocol."""
     with load_backend(model, backend=backend, device=device, precision=precision) as loaded:
         dataset = load_dataset(data, split).with_names(loaded.spec.names)
-        runner = loaded
-        if tta:
-            scales = (1.0, 1.2) if loaded.spec.dynamic_size else (1.0,)
-            runner = AugmentedBackend(loaded, scales)
+        runner = augmented(loaded) if tta else loaded
         console = Console(stderr=True)
         console.print(f"{data} {split}: {dataset.report.summary()}", highlight=False)
         with Progress(console=console, transient=True) as progress:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from yolov4sdk.datasets import coco, voc, yolo
 from yolov4sdk.datasets.dataset import DetectionDataset
 from yolov4sdk.errors import DatasetError
+
+SPLITS: Final = ("train", "val", "test")
 
 
 def load_dataset(
@@ -50,22 +53,65 @@ def load_dataset(
 def _read_folder(folder: Path, split: str) -> DetectionDataset:
     if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
         return voc.read_voc(folder, split)
-    described = [folder / "data.yaml", folder / "data.yml", *sorted(folder.glob("*.y*ml"))]
-    for file in described:
-        if file.is_file():
-            return yolo.read_yaml(file, split)
-    for pattern in (
-        f"{split}/_annotations.coco.json",
-        f"annotations/instances_{split}*.json",
-        f"annotations/*{split}*.json",
-        f"*{split}*.json",
-    ):
-        found = sorted(folder.glob(pattern))
+    if file := _described(folder):
+        return yolo.read_yaml(file, split)
+    if found := _coco_files(folder, split):
         if len(found) > 1:
             raise DatasetError(
                 f"{folder}: several files could be the split {split!r} "
                 f"({', '.join(file.name for file in found)}); give the file itself"
             )
-        if found:
-            return coco.read_coco(found[0], split)
+        return coco.read_coco(found[0], split)
     return yolo.read_folder(folder, split)
+
+
+def _described(folder: Path) -> Path | None:
+    """The folder's YAML file."""
+    candidates = [folder / "data.yaml", folder / "data.yml", *sorted(folder.glob("*.y*ml"))]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _coco_files(folder: Path, split: str) -> list[Path]:
+    """The JSON files of a split that fit the first pattern that any fits."""
+    for pattern in (
+        f"{split}/_annotations.coco.json",
+        f"annotations/instances_{split}.json",
+        f"annotations/instances_{split}*.json",
+        f"annotations/*{split}*.json",
+        f"*{split}*.json",
+    ):
+        if found := sorted(folder.glob(pattern)):
+            return found
+    return []
+
+
+def find_splits(path: str | Path) -> list[str]:
+    """Which of the splits "train", "val" and "test" a data set has; see `load_dataset`.
+
+    A single list or COCO file is one split, named as its file says, else "train"; so is a folder
+    of images that is not divided. VOC's other lists ("trainval") repeat images and are not given.
+
+    Raises:
+        DatasetError: the data set names none of the three.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise DatasetError(f"{source} does not exist; expected a data.yaml, a JSON, or a folder")
+    file = source if source.is_file() else _described(source)
+    if file is None and (listings := source / "ImageSets" / "Main").is_dir():
+        found = [split for split in SPLITS if (listings / f"{split}.txt").is_file()]
+    elif file is not None and file.suffix.lower() in {".yaml", ".yml"}:
+        found = [split for split in SPLITS if split in yolo.yaml_splits(file)]
+    elif file is not None:
+        return [split for split in SPLITS if split in file.stem][:1] or ["train"]
+    else:
+        found = [
+            split
+            for split in SPLITS
+            if _coco_files(source, split)
+            or any((source / form.format(split)).is_dir() for form in ("images/{}", "{}"))
+        ]
+        found = found or ["train"]
+    if not found:
+        raise DatasetError(f"{source} has none of the splits {', '.join(SPLITS)}; name its own")
+    return found

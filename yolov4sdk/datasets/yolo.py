@@ -48,6 +48,15 @@ def read_yaml(file: Path, split: str) -> DetectionDataset:
     return _build(images, source.names, split, file, report)
 
 
+def yaml_splits(file: Path) -> list[str]:
+    """The splits that a YAML file names ("valid" is "val").
+
+    Raises:
+        DatasetError, MissingExtraError: see `read_yaml`.
+    """
+    return list(_parse_yaml(file).splits)
+
+
 def read_list(file: Path, split: str) -> DetectionDataset:
     """The images that a text file lists, one path a line, relative to its folder or absolute.
 

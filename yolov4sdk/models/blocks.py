@@ -123,6 +123,49 @@ class SPPCSP(nn.Module):
         return out
 
 
+class DarknetCSP2(nn.Module):
+    """BottleneckCSP2 as Darknet files have it: each half is normalised and activated once.
+
+    The other form puts a joint BN and Mish over both halves, though the first ends in a Mish
+    already. No weights of that form give this function, so it is a block of its own.
+    """
+
+    def __init__(self, c_in: int, c_out: int, n: int = 1) -> None:
+        super().__init__()
+        self.cv1 = Conv(c_in, c_out, 1)
+        self.cv2 = Conv(c_out, c_out, 1)
+        self.cv3 = Conv(2 * c_out, c_out, 1)
+        self.m = nn.Sequential(*(Bottleneck(c_out, c_out, shortcut=False, e=1.0) for _ in range(n)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, c_in, H, W] -> [B, c_out, H, W]."""
+        x1 = self.cv1(x)
+        out: Tensor = self.cv3(torch.cat((self.m(x1), self.cv2(x1)), dim=1))
+        return out
+
+
+class DarknetSPPCSP(nn.Module):
+    """SPPCSP as Darknet files have it; it differs as DarknetCSP2 does."""
+
+    def __init__(self, c_in: int, c_out: int, kernels: tuple[int, ...] = (5, 9, 13)) -> None:
+        super().__init__()
+        self.cv1 = Conv(c_in, c_out, 1)
+        self.cv2 = Conv(c_in, c_out, 1)
+        self.cv3 = Conv(c_out, c_out, 3)
+        self.cv4 = Conv(c_out, c_out, 1)
+        self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels)
+        self.cv5 = Conv((1 + len(kernels)) * c_out, c_out, 1)
+        self.cv6 = Conv(c_out, c_out, 3)
+        self.cv7 = Conv(2 * c_out, c_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, c_in, H, W] -> [B, c_out, H, W]."""
+        x1 = self.cv4(self.cv3(self.cv1(x)))
+        pooled = torch.cat([x1, *(pool(x1) for pool in self.m)], dim=1)
+        out: Tensor = self.cv7(torch.cat((self.cv6(self.cv5(pooled)), self.cv2(x)), dim=1))
+        return out
+
+
 class Concat(nn.Module):
     """Concatenation of several feature maps along the channels."""
 

@@ -1,7 +1,8 @@
 """Model definitions: reading and checking the YAML form. Nothing in it is ever evaluated.
 
 A definition has `nc`, `depth_multiple`, `width_multiple`, `anchors`, `backbone`, `head`, and may
-have `names` and `input_size`. A layer is `[from, number, module, args]`.
+have `names`, `input_size` and `divisor` (of the channels, 8 unless said otherwise). A layer is
+`[from, number, module, args]`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ BUILT_IN: Final[Mapping[str, tuple[str, float | None, float | None]]] = {
 
 KEYS: Final = {
     "nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head", "names", "input_size",
+    "divisor",
 }  # fmt: skip
-REQUIRED: Final = KEYS - {"names", "input_size"}
+REQUIRED: Final = KEYS - {"names", "input_size", "divisor"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Definition:
         anchors: for each level (w, h) pairs in pixels.
         input_size: long side in pixels that the model is meant for.
         layers: in order; the last is Detect.
+        divisor: channels are rounded up to a multiple of it.
     """
 
     source: str
@@ -65,6 +68,11 @@ class Definition:
     width_multiple: float
     input_size: int
     layers: tuple[Layer, ...]
+    divisor: int = 8
+
+    def channels(self, given: int) -> int:
+        """Channels of a layer: those in its arguments, scaled by the width multiple."""
+        return scaled_channels(given, self.width_multiple, self.divisor)
 
     @property
     def nc(self) -> int:
@@ -147,6 +155,9 @@ def _check(
     size = data.get("input_size", 640)
     if not isinstance(size, int) or size <= 0:
         raise ModelConfigError(f"{source}: input_size must be a positive integer, got {size!r}")
+    divisor = data.get("divisor", 8)
+    if isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1:
+        raise ModelConfigError(f"{source}: divisor must be a positive integer, got {divisor!r}")
     return Definition(
         source=source,
         architecture=identity,
@@ -155,6 +166,7 @@ def _check(
         width_multiple=width,
         input_size=size,
         layers=layers,
+        divisor=divisor,
     )
 
 
@@ -227,6 +239,6 @@ def _layer(source: str, index: int, line: Any, depth: float) -> Layer:
     return Layer(index, sources, scaled, module, tuple(args))
 
 
-def scaled_channels(channels: int, width: float) -> int:
-    """Channels times the width multiple, rounded up to a multiple of 8."""
-    return math.ceil(channels * width / 8) * 8
+def scaled_channels(channels: int, width: float, divisor: int = 8) -> int:
+    """Channels times the width multiple, rounded up to a multiple of the divisor."""
+    return math.ceil(channels * width / divisor) * divisor

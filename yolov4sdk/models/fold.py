@@ -42,7 +42,7 @@ def fold(model: Model) -> Model:
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for module in folded.modules():
-        if isinstance(module, Conv):
+        if isinstance(module, Conv) and isinstance(module.bn, nn.BatchNorm2d):
             scale, shift = _scale_shift(module.bn)
             module.conv = _fold_conv(module.conv, scale, shift)
             module.bn = nn.Identity()
@@ -86,6 +86,7 @@ def _fold_conv(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> nn.Conv2d:
         (conv.kernel_size[0], conv.kernel_size[1]),
         stride=(conv.stride[0], conv.stride[1]),
         padding=(int(conv.padding[0]), int(conv.padding[1])),
+        groups=conv.groups,
         device="meta",  # its weights are set below
     )
     weight = conv.weight.detach().double() * scale.double().view(-1, 1, 1, 1)

@@ -11,9 +11,21 @@ from torch import Tensor, nn
 
 from ..errors import InputSizeError, ModelConfigError
 from ..spec import Anchors, ModelSpec, check_size
-from .blocks import SPPCSP, Bottleneck, BottleneckCSP, BottleneckCSP2, Concat, Conv
-from .definition import Definition, Layer, load_definition, scaled_channels
+from .blocks import (
+    SPPCSP,
+    Bottleneck,
+    BottleneckCSP,
+    BottleneckCSP2,
+    Concat,
+    Conv,
+    DarknetCSP2,
+    DarknetSPPCSP,
+)
+from .definition import Definition, Layer, load_definition
 from .detect import Detect, cxcywh_to_xyxy
+
+ARCHITECTURE_KEY: Final = "darknet"
+"""Key of a ModelSpec's architecture that holds the text of a Darknet cfg."""
 
 
 class Model(nn.Module):
@@ -28,21 +40,29 @@ class Model(nn.Module):
 
     def __init__(self, definition: Definition) -> None:
         super().__init__()
-        self.model, strides = _build_layers(definition)
-        self.sources = tuple(layer.sources for layer in definition.layers)
-        self._kept = {s for sources in self.sources for s in sources}
+        layers, strides = _build_layers(definition)
         size = (definition.input_size, definition.input_size)
         try:
             check_size(size, max(strides))
         except InputSizeError as error:
             raise ModelConfigError(f"{definition.source}: input_size: {error}") from error
-        self.spec = ModelSpec(
+        spec = ModelSpec(
             architecture=definition.architecture,
             names=definition.names,
             strides=strides,
             anchors=definition.anchors,
             input_size=size,
         )
+        self._assemble(layers, [layer.sources for layer in definition.layers], spec)
+
+    def _assemble(
+        self, layers: nn.ModuleList, sources: Sequence[tuple[int, ...]], spec: ModelSpec
+    ) -> None:
+        """Take the layers, the indices that each one reads, and the spec; the last is Detect."""
+        self.model = layers
+        self.sources = tuple(sources)
+        self._kept = {s for indices in sources for s in indices}
+        self.spec = spec
 
     @property
     def detect(self) -> Detect:
@@ -87,12 +107,22 @@ def build_model(
     names: Sequence[str] | None = None,
     anchors: Anchors | None = None,
 ) -> Model:
-    """Build a network with fresh weights; see `load_definition` for the arguments."""
+    """Build a network with fresh weights; see `load_definition` for the arguments.
+
+    The mapping may also be that of a Darknet graph, as an imported model's spec has it.
+    """
+    if isinstance(architecture, Mapping) and ARCHITECTURE_KEY in architecture:
+        from .darknet.network import DarknetModel
+
+        return DarknetModel.from_architecture(architecture, names, anchors)
     return Model(load_definition(architecture, names, anchors))
 
 
 Shape = tuple[int, Fraction]
 """Channels of a feature map, and its stride with respect to the image."""
+Scale = Callable[[int], int]
+"""From the channels in a layer's arguments to those of the network."""
+Builder = Callable[[str, Layer, Sequence[Shape], Scale], tuple[nn.Module, Shape]]
 
 
 def _build_layers(definition: Definition) -> tuple[nn.ModuleList, tuple[int, ...]]:
@@ -113,7 +143,7 @@ def _build_layers(definition: Definition) -> tuple[nn.ModuleList, tuple[int, ...
             if builder is None:
                 known = ", ".join([*_BUILDERS, "Detect"])
                 raise ModelConfigError(f"{where}: unknown module; there are {known}")
-            module, shape = builder(where, layer, inputs, definition.width_multiple)
+            module, shape = builder(where, layer, inputs, definition.channels)
         modules.append(module)
         shapes.append(shape)
     return modules, strides
@@ -151,53 +181,56 @@ def _single(where: str, inputs: Sequence[Shape]) -> Shape:
 
 
 def _conv(
-    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+    where: str, layer: Layer, inputs: Sequence[Shape], scale: Scale
 ) -> tuple[nn.Module, Shape]:
     c_in, stride = _single(where, inputs)
     channels, *rest = _integers(where, layer, (1, 2, 3), "[channels, kernel=1, stride=1]")
     k, s = (rest + [1, 1][len(rest) :])[:2]
     if k % 2 == 0:
         raise ModelConfigError(f"{where}: the kernel must be odd, got {k}")
-    c_out = scaled_channels(channels, width)
+    c_out = scale(channels)
     convs = [Conv(c_in if i == 0 else c_out, c_out, k, s) for i in range(layer.number)]
     module = convs[0] if layer.number == 1 else nn.Sequential(*convs)
     return module, (c_out, stride * s**layer.number)
 
 
 def _bottleneck(
-    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+    where: str, layer: Layer, inputs: Sequence[Shape], scale: Scale
 ) -> tuple[nn.Module, Shape]:
     c_in, stride = _single(where, inputs)
-    c_out = scaled_channels(_integers(where, layer, (1,), "[channels]")[0], width)
+    c_out = scale(_integers(where, layer, (1,), "[channels]")[0])
     blocks = [Bottleneck(c_in if i == 0 else c_out, c_out) for i in range(layer.number)]
     module = blocks[0] if layer.number == 1 else nn.Sequential(*blocks)
     return module, (c_out, stride)
 
 
 def _csp(
-    kind: type[BottleneckCSP] | type[BottleneckCSP2],
-) -> Callable[[str, Layer, Sequence[Shape], float], tuple[nn.Module, Shape]]:
+    kind: type[BottleneckCSP] | type[BottleneckCSP2] | type[DarknetCSP2],
+) -> Builder:
     def build(
-        where: str, layer: Layer, inputs: Sequence[Shape], width: float
+        where: str, layer: Layer, inputs: Sequence[Shape], scale: Scale
     ) -> tuple[nn.Module, Shape]:
         c_in, stride = _single(where, inputs)
-        c_out = scaled_channels(_integers(where, layer, (1,), "[channels]")[0], width)
+        c_out = scale(_integers(where, layer, (1,), "[channels]")[0])
         return kind(c_in, c_out, n=layer.number), (c_out, stride)
 
     return build
 
 
-def _sppcsp(
-    where: str, layer: Layer, inputs: Sequence[Shape], width: float
-) -> tuple[nn.Module, Shape]:
-    c_in, stride = _single(where, inputs)
-    _once(where, layer)
-    c_out = scaled_channels(_integers(where, layer, (1,), "[channels]")[0], width)
-    return SPPCSP(c_in, c_out), (c_out, stride)
+def _sppcsp(kind: type[SPPCSP] | type[DarknetSPPCSP]) -> Builder:
+    def build(
+        where: str, layer: Layer, inputs: Sequence[Shape], scale: Scale
+    ) -> tuple[nn.Module, Shape]:
+        c_in, stride = _single(where, inputs)
+        _once(where, layer)
+        c_out = scale(_integers(where, layer, (1,), "[channels]")[0])
+        return kind(c_in, c_out), (c_out, stride)
+
+    return build
 
 
 def _upsample(
-    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+    where: str, layer: Layer, inputs: Sequence[Shape], scale: Scale
 ) -> tuple[nn.Module, Shape]:
     channels, stride = _single(where, inputs)
     _once(where, layer)
@@ -211,7 +244,7 @@ def _upsample(
 
 
 def _concat(
-    where: str, layer: Layer, inputs: Sequence[Shape], width: float
+    where: str, layer: Layer, inputs: Sequence[Shape], scale: Scale
 ) -> tuple[nn.Module, Shape]:
     _once(where, layer)
     if layer.args != (1,):
@@ -228,14 +261,14 @@ def _once(where: str, layer: Layer) -> None:
         raise ModelConfigError(f"{where}: number must be 1, got {layer.number}")
 
 
-_BUILDERS: Final[
-    Mapping[str, Callable[[str, Layer, Sequence[Shape], float], tuple[nn.Module, Shape]]]
-] = {
+_BUILDERS: Final[Mapping[str, Builder]] = {
     "Conv": _conv,
     "Bottleneck": _bottleneck,
     "BottleneckCSP": _csp(BottleneckCSP),
     "BottleneckCSP2": _csp(BottleneckCSP2),
-    "SPPCSP": _sppcsp,
+    "DarknetCSP2": _csp(DarknetCSP2),
+    "SPPCSP": _sppcsp(SPPCSP),
+    "DarknetSPPCSP": _sppcsp(DarknetSPPCSP),
     "nn.Upsample": _upsample,
     "Concat": _concat,
 }

@@ -1,0 +1,119 @@
+"""`yolov4sdk label`: its data sets are read by `data check`, and say what was found."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from yolov4sdk import Detections, Detector
+from yolov4sdk.cli import app
+from yolov4sdk.datasets import find_splits, load_dataset
+from yolov4sdk.errors import DatasetError, SettingError, YOLOv4Error
+from yolov4sdk.labelling import as_datasets
+
+CONF = 0.6
+
+
+@pytest.fixture(scope="module")
+def images(photos_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for path in photos_dir.glob("*.*g"):
+        shutil.copy(path, folder)
+    return folder
+
+
+def run(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if isinstance(result.exception, YOLOv4Error):
+        return 2, str(result.exception)
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("form", ["yolo", "coco", "voc"])
+def test_labels_are_the_detections(
+    form: str, images: Path, tiny_artefacts: dict[str, Path], tmp_path: Path
+) -> None:
+    model, out = tiny_artefacts["onnxruntime"], tmp_path / "out"
+    code, words = run(
+        "label", images, "-m", model, "-o", out, "--format", form, "--conf", CONF, "--val", 0.4
+    )
+    assert code == 0, words
+    assert find_splits(out) == ["train", "val"]
+    code, words = run("data", "check", out)
+    assert code == 0, words
+    with Detector(model, conf=CONF) as detector:
+        found = {path.stem: detector(path) for path in images.iterdir()}
+    total = 0
+    for split in ("train", "val"):
+        dataset = load_dataset(out, split)
+        assert dataset.names == ("ant", "bee", "cow")
+        total += len(dataset)
+        for i, path in enumerate(dataset.images):
+            xyxy, ids = dataset.boxes_xyxy(i)
+            expected = found[path.stem]
+            large = (expected.xywh[:, 2:] >= 2).all(axis=1)
+            assert ids.tolist() == expected.class_ids[large].tolist()
+            np.testing.assert_allclose(xyxy, expected.xyxy[large], atol=2e-3)
+    assert total == len(found)
+
+
+def test_chosen_classes_are_numbered_from_zero(
+    images: Path, tiny_artefacts: dict[str, Path], tmp_path: Path
+) -> None:
+    code, words = run(
+        "label", images, "-m", tiny_artefacts["onnxruntime"], "-o", tmp_path / "out",
+        "--classes", "cow,ant", "--conf", "0.9,cow=0.5,ant=0.5", "--val", 0, "--images", "symlink",
+    )  # fmt: skip
+    assert code == 0, words
+    dataset = load_dataset(tmp_path / "out", "train")
+    assert dataset.names == ("cow", "ant") and dataset.report.boxes > 0
+    assert all(path.is_symlink() for path in dataset.images)
+
+
+def test_bad_input(images: Path, tiny_artefacts: dict[str, Path], tmp_path: Path) -> None:
+    model = tiny_artefacts["onnxruntime"]
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "file").touch()
+    assert "holds something" in run("label", images, "-m", model, "-o", full)[1]
+    out = tmp_path / "out"
+    assert "no object was found" in run("label", images, "-m", model, "-o", out, "--conf", 1)[1]
+    assert (
+        "has no class 'cat'" in run("label", images, "-o", out, "-m", model, "--conf", "cat=1")[1]
+    )
+    assert "takes a number" in run("label", images, "-o", out, "-m", model, "--conf", "high")[1]
+    assert not out.exists()
+
+
+def test_a_broken_image_is_left_out_and_told(
+    images: Path, tiny_artefacts: dict[str, Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    code, words = run(
+        "label", images, broken, "-o", tmp_path / "out", "-m", tiny_artefacts["onnxruntime"]
+    )
+    assert code == 1 and "broken.jpg" in words
+    assert sum(len(load_dataset(tmp_path / "out", s)) for s in ("train", "val")) == 5
+
+
+@pytest.mark.parametrize(("labelled", "splits"), [(1, ["train"]), (2, ["train", "val"])])
+def test_every_split_has_objects(labelled: int, splits: list[str], photos_dir: Path) -> None:
+    paths = sorted(photos_dir.glob("*.*g"))
+    box = np.array([[10, 10, 90, 90]], np.float32)
+    found = [
+        (path, Detections(b := box[: i < labelled], b[:, 0] / 100, b[:, 0].astype(np.int64) * 0,
+                          ("cow",), (500, 500)))
+        for i, path in enumerate(paths)
+    ]  # fmt: skip
+    made = as_datasets(found, ("cow",), val=0.5)
+    assert [d.split for d in made] == splits and all(d.report.boxes for d in made)
+    assert sum(map(len, made)) == len(paths)
+    with pytest.raises(SettingError):
+        as_datasets(found, ("cow",), val=1)
+    with pytest.raises(DatasetError):
+        as_datasets(found[2:], ("cow",))

@@ -1,0 +1,81 @@
+"""`yolov4sdk label`: a data set from what a model finds, to correct and to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ..datasets import write_dataset
+from ..detections import Detections, resolve_classes
+from ..detector import Detector
+from ..errors import ImageError
+from ..files import check_new_folder
+from ..labelling import as_datasets
+from ..sources import expand
+from .detect import _run
+from .options import parse_classes, parse_conf
+
+
+def label(
+    sources: Annotated[list[str], typer.Argument(help="Images, folders or globs.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
+    model: Annotated[
+        Path | None, typer.Option("-m", "--model", help="Default: the embedded model.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="yolo, coco or voc.")] = "yolo",
+    conf: Annotated[str, typer.Option(help="Least score, also by class: 0.4,person=0.5.")] = "0.4",
+    iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.45,
+    classes: Annotated[
+        str | None, typer.Option(help="Names or ids: person,dog,2; they get the ids 0, 1, ...")
+    ] = None,
+    val: Annotated[float, typer.Option(help="Part of the images for validation.")] = 0.2,
+    images: Annotated[
+        str, typer.Option(help="How the image files come there: copy, symlink or hardlink.")
+    ] = "copy",
+    tile: Annotated[int | None, typer.Option(help="Detect in tiles of this many pixels.")] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Ask about larger and mirrored images too (slow).")
+    ] = False,
+    backend: Annotated[str | None, typer.Option(help="torch, onnxruntime or openvino.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    size: Annotated[int | None, typer.Option(help="Long side of the network input.")] = None,
+    batch: Annotated[int, typer.Option(help="Images a run.")] = 8,
+) -> None:
+    """Label images with a model: a data set that `data check` and `train` read.
+
+    Exit code 1: it was written, but broken images are left out.
+    """
+    check_new_folder(output)
+    paths = expand(sources)
+    wanted = parse_classes(classes)
+    detector = Detector(
+        model, backend=backend, device=device, size=size, conf=parse_conf(conf), iou=iou,
+        classes=wanted, batch=batch, tiles=tile, tta=tta,
+    )  # fmt: skip
+    names = detector.names
+    if wanted is not None:
+        names = tuple(names[i] for i in dict.fromkeys(resolve_classes(wanted, names)))
+    console = Console(stderr=True)
+    found: list[tuple[Path, Detections]] = []
+    broken: list[ImageError] = []
+    with detector, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("labelling", total=len(paths))
+        for path, _, result in _run(detector, paths, batch):
+            progress.advance(task)
+            if isinstance(result, ImageError):
+                broken.append(result)
+            else:
+                found.append((path, result))
+    splits = as_datasets(found, names, val)
+    write_dataset(splits, output, form, images)  # type: ignore[arg-type]
+    for dataset in splits:
+        console.print(f"[bold]{dataset.split}[/]: {dataset.report.summary()}", highlight=False)
+    console.print(f"{form} data set in {output}", highlight=False, soft_wrap=True)
+    for error in broken:
+        console.print(f"[red]failed[/] {error}", highlight=False, soft_wrap=True)
+    if broken:
+        raise typer.Exit(1)
