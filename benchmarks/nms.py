@@ -3,8 +3,8 @@
 Candidates of 80 classes, in clusters (as a detector gives them) or spread uniformly; at most 300
 are kept. supervision and OpenCV get the same candidates. Their answers are compared with ours: the
 share of our boxes that they keep as well (OpenCV shifts boxes by class, which rounds them).
-supervision compares all pairs at once: with 20,000 candidates that takes gigabytes and seconds, so it
-is timed once there.
+supervision compares all pairs, which takes gigabytes and seconds with 20,000 candidates: it is
+timed once there.
 """
 
 from __future__ import annotations

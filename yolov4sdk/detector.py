@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from .preprocess import Letterbox, letterbox, letterbox_plan, to_input
 from .spec import ModelSpec
 from .tiling import Tiling, check_tiling, detect_tiled
 from .tta import augmented
+
+if TYPE_CHECKING:
+    from .streaming import Stream
 
 DEFAULT_MODEL = "default.onnx"
 
@@ -159,6 +162,56 @@ class Detector(ContextManager):
     def rectangular(self) -> bool:
         """Whether canvases shrink to the smallest multiple of the stride; see `shape`."""
         return self._rectangular
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        stride: int = 1,
+        batch: int | None = None,
+        live: bool | None = None,
+        timeout: float = 10.0,
+        reconnect: float | None = None,
+        **overrides: Any,
+    ) -> Stream:
+        """Detect in a video, a live source or several at once, in constant memory.
+
+        Of files every frame is read; a live source's old frames are dropped, so that a slow
+        caller gets the newest one.
+
+        Args:
+            source: path of a video; folder or glob of images; RTSP or HTTP URL (with
+                `allow_urls`); number of a camera; "-" for standard input, or a binary file
+                (any format of libav, MJPEG too); or a list of these, batched together.
+            stride: every n-th frame.
+            batch: frames a run, at most the detector's; None is one of each source.
+            live: whether a URL is live; None: unless its path ends as a video file's.
+            timeout: seconds in which a live source must give its first frame.
+            reconnect: seconds for which a lost live source is tried again; None is for ever.
+            **overrides: as for `__call__`.
+
+        Returns:
+            Iterator and context manager of `yolov4sdk.streaming.Frame`: number, time (seconds),
+            image (BGR), detections, source, source_index.
+
+        Raises:
+            VideoError, ImageError: here or while iterating; the subclass says what is wrong.
+            MissingExtraError: PyAV is not installed.
+            SettingError: a wrong option, or a URL without `allow_urls`.
+        """
+        from .stream_sources import open_stream
+
+        return open_stream(
+            lambda images: self(images, **overrides),
+            source,
+            batch=self.spec.batch if batch is None else batch,
+            largest=self._batch,
+            stride=stride,
+            live=live,
+            timeout=timeout,
+            reconnect=reconnect,
+            allow_urls=self._allow_urls,
+        )
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run the network alone; see `Backend.infer`."""

@@ -21,6 +21,10 @@
     │   ├── ImageTooLargeError     more pixels than allowed
     │   ├── ImageFormatError       wrong type, dtype or shape
     │   └── NonFiniteImageError    NaN or infinite pixels
+    ├── VideoError                 a video or stream cannot be read
+    │   ├── VideoNotFoundError     (also FileNotFoundError) nothing there, or no access
+    │   ├── VideoDecodeError       no video in it, or none that can be decoded
+    │   └── StreamTimeoutError     (also TimeoutError) did not start, or come back, in time
     ├── InputSizeError             a network size that the strides or the graph do not allow
     ├── TensorError                a batch of the wrong dtype or shape given to a backend
     ├── UnknownClassError          a class filter that names no class of the model
@@ -139,6 +143,22 @@ class ImageFormatError(ImageError, TypeError):
 
 class NonFiniteImageError(ImageError, ValueError):
     """An image with NaN or infinite pixels."""
+
+
+class VideoError(YOLOv4Error):
+    """A video or a stream cannot be read."""
+
+
+class VideoNotFoundError(VideoError, FileNotFoundError):
+    """There is no such video, camera or stream, or no access to it."""
+
+
+class VideoDecodeError(VideoError):
+    """A file without video, or without a frame that can be decoded."""
+
+
+class StreamTimeoutError(VideoError, TimeoutError):
+    """A live source did not start, or did not come back, in time."""
 
 
 class InputSizeError(YOLOv4Error, ValueError):

@@ -1,4 +1,4 @@
-"""`yolov4sdk detect`: objects in image files."""
+"""`yolov4sdk detect`: objects in image files; videos and streams go on to detect_video.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,6 +22,7 @@ from ..errors import ImageError, SettingError
 from ..files import atomic_write
 from ..images import read_image
 from ..sources import expand
+from .detect_video import all_streams, detect_streams
 from .effects import Effects
 from .options import parse_classes, parse_conf
 
@@ -28,7 +30,12 @@ FORMATS: Final = ("image", "json", "yolo", "csv")
 
 
 def detect(
-    sources: Annotated[list[str], typer.Argument(help="Images, folders or globs.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Images, folders, globs; or videos, RTSP and HTTP URLs, camera numbers, - (stdin)."
+        ),
+    ],
     model: Annotated[
         Path | None, typer.Option("-m", "--model", help="Default: the embedded model.")
     ] = None,
@@ -71,22 +78,39 @@ def detect(
     boxes: Annotated[
         bool, typer.Option("--boxes/--no-boxes", help="Draw boxes on the images.")
     ] = True,
+    stride: Annotated[int, typer.Option(help="Of videos, every n-th frame.")] = 1,
+    show: Annotated[bool, typer.Option("--show", help="Show videos in a window.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds for a live source to start.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Detect objects in images. Broken images are reported; the others are finished."""
+    """Detect objects in images or videos.
+
+    Broken images are reported; the others are finished. Of a video, `image` is an annotated video,
+    `json` a file of JSON lines, one a frame. Live sources run until Ctrl-C, which ends the files
+    well.
+    """
     wanted = [f.strip() for f in formats.split(",")]
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
-    paths = expand(sources)
+    video = all_streams(sources)
+    paths = [] if video else expand(sources)
     detector = Detector(
         model, backend=backend, device=device, precision=precision, size=size,
         conf=parse_conf(conf), iou=iou, max_det=max_det, classes=parse_classes(classes),
-        agnostic=agnostic, batch=batch, tiles=tile, tta=tta,
+        agnostic=agnostic, batch=batch, tiles=tile, tta=tta, allow_urls=video,
     )  # fmt: skip
-    effects = Effects(
-        detector.names, parse_classes(classes), region=region or (), ignore=ignore or (),
+    make_effects = partial(
+        Effects, detector.names, parse_classes(classes), region=region or (), ignore=ignore or (),
         ignore_mask=ignore_mask, blur=blur, pixelate=pixelate, track=track, boxes=boxes,
     )  # fmt: skip
+    if video:
+        with detector:
+            detect_streams(
+                detector, sources, output, wanted, make_effects,
+                as_json=as_json, show=show, stride=stride, timeout=timeout,
+            )  # fmt: skip
+        return
+    effects = make_effects()
     console = Console(stderr=True)
     targets = _target_names(paths)
     records: list[dict[str, Any]] = []

@@ -1,0 +1,203 @@
+"""`yolov4sdk detect` for videos, cameras and network streams."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ..detector import Detector
+from ..errors import SettingError, VideoError
+from ..files import atomic_write
+from ..stream_sources import is_stream
+from ..streaming import Frame, Stream
+from ..video_writer import VideoWriter
+from .effects import Effects
+from .window import Window
+
+COLUMNS = ("source", "frame", "time", "name", "class_id", "score", "x1", "y1", "x2", "y2")
+
+
+def all_streams(sources: list[str]) -> bool:
+    """Whether the sources are videos and the like; False where all are images.
+
+    Raises:
+        SettingError: some are, some are not.
+    """
+    streams = [source for source in sources if is_stream(source)]
+    if streams and len(streams) < len(sources):
+        raise SettingError(
+            f"{', '.join(streams)}: videos and images go into separate runs; here both were given"
+        )
+    return bool(streams)
+
+
+def detect_streams(
+    detector: Detector,
+    sources: list[str],
+    output: Path,
+    formats: list[str],
+    make_effects: Callable[..., Effects],
+    *,
+    as_json: bool,
+    show: bool,
+    **options: Any,
+) -> None:
+    """Detect in all sources at once and write videos, JSON lines and a CSV table.
+
+    Args:
+        detector: its classes and thresholds are used.
+        sources: as `Detector.stream` takes them.
+        output: folder of the results.
+        formats: of "image" (an annotated video), "json" (lines) and "csv".
+        make_effects: blurring, regions and tracks of one source, whose `rate` it takes.
+        as_json: print each frame's record as a line of JSON.
+        show: open a window for each source.
+        **options: of `Detector.stream`.
+    """
+    if "yolo" in formats:
+        raise SettingError("--format yolo is for images; for videos there are image, json, csv")
+    make_effects()  # a wrong option is told now, not at the first frame
+    effects: dict[int, Effects] = {}
+    console = Console(stderr=True)
+    started, frames, boxes = time.monotonic(), 0, 0
+    with ExitStack() as stack:
+        stream = stack.enter_context(detector.stream(sources, **options))
+        results = _Results(stack, stream, output, formats, show)
+        progress = stack.enter_context(Progress(console=console, transient=True))
+        task = progress.add_task("detecting", total=None)
+        for frame in stream:
+            if (index := frame.source_index) not in effects:  # now its source's rate is known
+                rate = stream.sources[index].rate
+                effects[index] = make_effects(**({"rate": float(rate)} if rate else {}))
+            image, found = effects[index](frame.image, frame.detections, frame.time)
+            frame = replace(frame, image=image, detections=found)
+            frames, boxes = frames + 1, boxes + len(frame.detections)
+            progress.update(task, advance=1, total=_expected(stream, options.get("stride", 1)))
+            if as_json:
+                typer.echo(json.dumps(_record(frame), ensure_ascii=False))
+            results.write(frame, effects[index])
+            if not results.wanted:
+                break
+    for source in stream.sources:
+        counts = source.counts
+        console.print(
+            f"{source.name}: {counts.frames} frames, {counts.broken} broken ones skipped, "
+            f"{counts.dropped} dropped, {counts.reconnects} reconnects",
+            highlight=False,
+            soft_wrap=True,
+        )
+    rate = frames / max(time.monotonic() - started, 1e-6)
+    console.print(
+        f"{boxes} boxes in {frames} frames, {rate:.1f} a second, {detector!r}, results in {output}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+class _Results:
+    """Videos, tables and windows; all are closed by the stack."""
+
+    def __init__(
+        self, stack: ExitStack, stream: Stream, output: Path, formats: list[str], show: bool
+    ) -> None:
+        self._stack, self._stream = stack, stream
+        self._videos: dict[int, VideoWriter] = {}
+        self._windows: dict[int, Window] = {}
+        self._show, self._draw = show, show or "image" in formats
+        self._targets = _targets(output, stream) if "image" in formats else None
+        self._lines = self._table = None
+        if "json" in formats:
+            self._lines = stack.enter_context(_text(output / "detections.jsonl"))
+        if "csv" in formats:
+            self._table = csv.writer(stack.enter_context(_text(output / "detections.csv")))
+            self._table.writerow(COLUMNS)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether to go on: False when a window was closed."""
+        return all(window.open for window in self._windows.values())
+
+    def write(self, frame: Frame, effects: Effects) -> None:
+        if self._lines:
+            self._lines.write(json.dumps(_record(frame), ensure_ascii=False) + "\n")
+        if self._table:
+            self._table.writerows(_rows(frame))
+        if not self._draw:
+            return
+        picture, index = effects.draw(frame.image, frame.detections), frame.source_index
+        if self._targets:
+            if index not in self._videos:  # now its source's rate is known
+                rate = self._stream.sources[index].rate
+                writer = VideoWriter(self._targets[index], rate)
+                self._videos[index] = self._stack.enter_context(writer)
+            self._videos[index].write(picture, frame.time)
+        if self._show:
+            if index not in self._windows:
+                self._windows[index] = Window(frame.source)
+                self._stack.callback(self._windows[index].close)
+            self._windows[index].show(picture)
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """A text file that gets its name at the end: also after Ctrl-C or a failed source."""
+    stop: BaseException | None = None
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        try:
+            yield file
+        except (KeyboardInterrupt, VideoError) as error:
+            stop = error
+    if stop is not None:
+        raise stop
+
+
+def _targets(output: Path, stream: Stream) -> list[Path]:
+    """A video file for each source: no two are the same, none is a source."""
+    names: list[str] = []
+    for source in stream.sources:
+        stem = Path(source.name).stem if "://" not in source.name else source.name
+        name = re.sub(r"[^\w.-]+", "_", stem).strip("_.") or "video"
+        names.append(f"{name}_{len(names)}" if name in names else name)
+    targets = [output / f"{name}.mp4" for name in names]
+    for source, target in zip(stream.sources, targets, strict=True):
+        if Path(source.name).exists() and target.resolve() == Path(source.name).resolve():
+            raise SettingError(f"the result would replace its source {target}; use another -o")
+    return targets
+
+
+def _expected(stream: Stream, stride: int) -> int | None:
+    """Frames that will come; None where a source does not say."""
+    lengths = [source.length for source in stream.sources]
+    known = [-(-length // stride) for length in lengths if length]
+    return sum(known) if len(known) == len(lengths) else None
+
+
+def _record(frame: Frame) -> dict[str, Any]:
+    time_stamp = None if frame.time is None else round(frame.time, 6)
+    return {
+        "source": frame.source, "frame": frame.number, "time": time_stamp,
+        **frame.detections.to_dict(),
+    }  # fmt: skip
+
+
+def _rows(frame: Frame) -> list[list[Any]]:
+    record = _record(frame)
+    start = [record["source"], record["frame"], record["time"]]
+    return [
+        [*start, found["name"], found["class_id"], found["score"], *found["box"].values()]
+        for found in record["detections"]
+    ]
