@@ -112,9 +112,10 @@ def main() -> None:
 
         canvases = paste(dataset, args.seed)
         count = canvases.cells * MAX_DET
+        tiles_each = len(windows(CANVAS, Tiling(args.tile, args.overlap)))
         print(
             f"{len(canvases.images)} canvases of {CANVAS[1]} x {CANVAS[0]}, tiles of {args.tile} "
-            f"px, {args.overlap:.0%} overlap, {len(windows(CANVAS, Tiling(args.tile, args.overlap)))} tiles"
+            f"px, {args.overlap:.0%} overlap, {tiles_each} tiles"
         )
         for full in (True, False):
             for merge in ("nms", "wbf"):

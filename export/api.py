@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yolov4sdk
+from yolov4sdk.artefacts import default_model
 from yolov4sdk.backends import BY_SUFFIX, TABLE
+from yolov4sdk.engines.build import require_space
+from yolov4sdk.engines.build_log import Progress
+from yolov4sdk.engines.flavour import FLAVOURS
+from yolov4sdk.engines.options import EngineOptions
 from yolov4sdk.errors import SettingError
 from yolov4sdk.spec import ModelSpec
 
 from .memory import peak_memory
 from .options import ExportOptions
+from .sources import Source, source_of
 
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
     from .check import Check
+    from .engine_export import EngineReport
 
-ENGINES: Final = {"onnx": ".onnx", "openvino": ".xml"}
+ENGINES: Final = {"onnx": ".onnx", "openvino": ".xml", "trt": ".engine", "trt-rtx": ".engine"}
 """What can be written, and the suffix of its main file."""
 
 
@@ -39,6 +47,7 @@ class ExportResult:
         seconds: of the export, then of the checks.
         peak_memory: largest resident memory of this process in bytes, until the file was written
             and until it was checked; None where the system does not tell.
+        engine: what was built, None for other files than TensorRT's.
     """
 
     path: Path
@@ -47,6 +56,7 @@ class ExportResult:
     checks: tuple[Check, ...]
     seconds: tuple[float, float]
     peak_memory: tuple[int | None, int | None]
+    engine: EngineReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: paths as strings, the spec without its architecture."""
@@ -60,6 +70,7 @@ class ExportResult:
             "outputs": self.spec.outputs,
             "topk": self.spec.topk,
             "precision": self.spec.precision,
+            "engine": None if self.engine is None else dataclasses.asdict(self.engine),
             "checks": [
                 {
                     "shown": c.shown,
@@ -75,44 +86,68 @@ class ExportResult:
 
 
 def export_model(
-    model: Model | str | Path,
+    model: Model | str | Path | None = None,
     engine: str = "onnx",
     output: str | Path | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> ExportResult:
-    """Write a model for another runtime and check the file against torch.
+    """Write a model for another runtime and check the file against its source.
 
     Args:
-        model: a native checkpoint (.safetensors), or a network in memory, not folded; it is not
-            changed.
-        engine: "onnx", or "openvino" (an .xml with its .bin).
-        output: the file to write; default: the checkpoint's name with the engine's suffix, for a
-            network in memory the architecture's name in the working directory.
+        model: a native checkpoint (.safetensors), an ONNX file of this SDK, or a network in memory,
+            not folded; it is not changed. None is the embedded default.
+        engine: "onnx", "openvino" (an .xml with its .bin), "trt" or "trt-rtx" (an .engine with its
+            .engine.json).
+        output: the file to write; default: the checkpoint's name with the engine's suffix, for the
+            default model and a network in memory the architecture's name in the working directory.
+        progress: is told how far the build of an engine is: (phase, steps done, steps in all).
         options: fields of `ExportOptions`: size, batch, dynamic, precision, uint8, topk, nms, conf,
-            iou, max_det.
+            iou, max_det; for TensorRT also those of `EngineOptions`. The precision is float16 for
+            TensorRT and float32 otherwise, where none is asked for.
 
     Raises:
         SettingError: options outside their range or that exclude each other, a wrong suffix.
         InputSizeError: a size that the strides do not allow.
         ArtefactError: the checkpoint cannot be read.
         MissingExtraError: torch, ONNX or the runtime that checks the file is not installed.
-        ExportError: the exporter failed.
-        VerificationError: the file does not say what torch says; nothing was kept.
+        DeviceError: TensorRT needs a GPU, and there is none.
+        ExportError: the exporter or the builder failed; no room on the disk.
+        VerificationError: the file does not say what its source says; nothing was kept.
     """
     started = time.perf_counter()
-    settings = _options(options)
-    target = _target(model, engine, output)
-    _require_runtime(engine)
-    network = _network(model)
-    spec = settings.artefact_spec(network.spec, yolov4sdk.__version__)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the last step is a rename: a reader never sees half a file.
-    with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
-        from .check import check_file
+    with ExitStack() as stack:
+        named = model
+        if model is None:
+            model = stack.enter_context(default_model())
+        _target_suffix(engine, output)
+        _require_runtime(engine)
+        source = source_of(model)
+        settings, engine_options = _options(options, engine, source)
+        target = Path(output) if output is not None else _default_target(named, engine, source)
+        spec = source.artefact_spec(settings, yolov4sdk.__version__)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(model, str | Path):
+            require_space(target.parent, Path(model).stat().st_size)
+        # Beside the target, so that the last step is a rename: a reader never sees half a file.
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent)
+        )
+        path = Path(folder) / target.name
+        report = None
+        if engine in FLAVOURS:
+            from .engine_export import write_checked_engine
 
-        files = _write(network, engine, Path(folder) / target.name, settings, spec)
-        written, memory = time.perf_counter(), peak_memory()
-        checks = check_file(files[-1], network, settings, spec)
+            files, checks, report = write_checked_engine(
+                source, FLAVOURS[engine], path, settings, engine_options, spec, progress
+            )
+            written, memory = time.perf_counter(), peak_memory()
+        else:
+            from .check import check_file
+
+            files = _write(source, engine, path, settings, spec)
+            written, memory = time.perf_counter(), peak_memory()
+            checks = check_file(files[-1], source.reference(), settings, spec)
         placed = tuple(file.replace(target.parent / file.name) for file in files)
     return ExportResult(
         path=target,
@@ -121,65 +156,81 @@ def export_model(
         checks=tuple(checks),
         seconds=(written - started, time.perf_counter() - written),
         peak_memory=(memory, peak_memory()),
+        engine=report,
     )
 
 
-def _options(options: dict[str, Any]) -> ExportOptions:
-    unknown = sorted(set(options) - set(ExportOptions.__dataclass_fields__))
+def _options(
+    options: dict[str, Any], engine: str, source: Source
+) -> tuple[ExportOptions, EngineOptions]:
+    """Sort the options to where they belong, and choose the precision."""
+    graph, build = ExportOptions.__dataclass_fields__, EngineOptions.__dataclass_fields__
+    unknown = sorted(set(options) - set(graph) - set(build))
     if unknown:
-        known = ", ".join(ExportOptions.__dataclass_fields__)
+        known = ", ".join([*graph, *(build if engine in FLAVOURS else ())])
         raise SettingError(f"unknown options {', '.join(unknown)}; there are {known}")
-    return ExportOptions(**options)
+    given = {name: value for name, value in options.items() if name in build}
+    built = EngineOptions(**given)
+    if engine not in FLAVOURS and built != EngineOptions():
+        raise SettingError(
+            f"{', '.join(sorted(given))}: for the engines {', '.join(FLAVOURS)} alone"
+        )
+    rest = {name: value for name, value in options.items() if name in graph}
+    if rest.get("precision") is None:
+        usual = "fp16" if engine in FLAVOURS else "fp32"
+        rest["precision"] = source.spec.precision if source.spec.precision != "fp32" else usual
+    elif engine not in FLAVOURS and rest["precision"] not in ("fp32", "fp16"):
+        raise SettingError(
+            f"precision must be one of fp32, fp16 for {engine}, got {rest['precision']!r}"
+        )
+    if built.batch_profile is not None and source.spec.batch is None:
+        rest["batch"] = None
+    if built.size_profile is not None:
+        rest["dynamic"] = True
+    return ExportOptions(**rest), built
 
 
-def _target(model: Model | str | Path, engine: str, output: str | Path | None) -> Path:
+def _target_suffix(engine: str, output: str | Path | None) -> None:
     if engine not in ENGINES:
         raise SettingError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     suffix = ENGINES[engine]
-    if output is not None:
-        target = Path(output)
-        if target.suffix.lower() != suffix:
-            raise SettingError(f"the {engine} engine writes {suffix} files, got {target.name!r}")
-        return target
+    if output is not None and Path(output).suffix.lower() != suffix:
+        raise SettingError(f"the {engine} engine writes {suffix} files, got {Path(output).name!r}")
+
+
+def _default_target(model: Any, engine: str, source: Source) -> Path:
+    suffix = ENGINES[engine]
     if isinstance(model, str | Path):
-        return Path(model).with_suffix(suffix)
-    architecture = model.spec.architecture
+        target = Path(model).with_suffix(suffix)
+        if target == Path(model):
+            raise SettingError(f"{target} would overwrite the model itself; name a file with -o")
+        return target
+    architecture = source.spec.architecture
     return Path(architecture if isinstance(architecture, str) else "model").with_suffix(suffix)
 
 
 def _require_runtime(engine: str) -> None:
-    """Raise MissingExtraError now, not after minutes, when the file could not be checked."""
-    backend = BY_SUFFIX[ENGINES[engine]][0]
+    """Raise MissingExtraError now, not after minutes."""
+    if engine in FLAVOURS:
+        FLAVOURS[engine].load()
+    backend = "onnxruntime" if engine in FLAVOURS else BY_SUFFIX[ENGINES[engine]][0]
     import_module(f"yolov4sdk.backends.{TABLE[backend].split(':')[0]}")
 
 
-def _network(model: Model | str | Path) -> Model:
-    """The network in evaluation mode, float32, on the CPU; a copy where it has to change."""
-    import torch
-
-    from yolov4sdk.models.checkpoints import load_checkpoint
-
-    if isinstance(model, str | Path):
-        return load_checkpoint(model)
-    parameter = next(model.parameters())
-    if model.training or parameter.dtype != torch.float32 or parameter.device.type != "cpu":
-        model = copy.deepcopy(model).cpu().float().eval()
-    return model
-
-
 def _write(
-    model: Model, engine: str, path: Path, options: ExportOptions, spec: ModelSpec
+    source: Source, engine: str, path: Path, options: ExportOptions, spec: ModelSpec
 ) -> tuple[Path, ...]:
-    """Write the engine's files; the main one is last."""
-    import dataclasses
-
-    from .onnx_export import write_onnx
-
+    """Write the files of an engine that is not TensorRT's; the main one is last."""
     if engine == "onnx":
-        write_onnx(model, path, options, spec)
+        source.write_onnx(path, options, spec)
         return (path,)
     from .openvino_export import write_openvino
 
     graph = path.with_name("graph.onnx")
-    write_onnx(model, graph, dataclasses.replace(options, precision="fp32"), spec)
+    single = source.spec.precision  # OpenVINO stores half weights by itself
+    source.write_onnx(
+        graph,
+        dataclasses.replace(options, precision=single),
+        spec.replace(precision=single),
+    )
     return write_openvino(graph, path, spec)

@@ -18,6 +18,7 @@ def join(model: ir.Model, features: int) -> None:
         ir.convenience.replace_all_uses_with(read, made)
     del graph.inputs[1:]
     del graph.outputs[:features]
+    graph.sort()  # shapes of the feature maps were asked for before any layer
 
 
 def forget_shapes(model: ir.Model) -> None:

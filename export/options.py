@@ -8,7 +8,8 @@ from typing import Final
 from yolov4sdk.errors import SettingError
 from yolov4sdk.spec import ModelSpec
 
-PRECISIONS: Final = ("fp32", "fp16")
+PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
+"""Of TensorRT engines; files of other runtimes are fp32 or fp16."""
 NMS_CANDIDATES: Final = 3840
 """Best boxes that reach the suppression inside a graph; TensorRT's TopK takes no more."""
 
@@ -23,7 +24,7 @@ class ExportOptions:
         batch: images in a batch; None takes any number.
         dynamic: any height and width that are multiples of the largest stride.
         precision: "fp32", or "fp16": half weights and activations; inputs, decoding and outputs
-            stay float32.
+            stay float32. Engines also "bf16", alike, and "int8", from a quantised ONNX file.
         uint8: the input is uint8 RGB [B, H, W, 3]; it is divided by 255 inside the graph.
         topk: reduce the outputs to the K boxes with the best class scores.
         nms: suppress overlapping boxes inside the graph.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from yolov4sdk import Detections, errors
+from yolov4sdk.detections import resolve_conf
 
 NAMES = ("cat", "dog", "polar bear")
 
@@ -137,3 +138,18 @@ def test_shapes_are_checked() -> None:
         Detections(
             np.zeros((2, 4), np.float32), np.zeros(1, np.float32), np.zeros(2, int), NAMES, (5, 5)
         )
+
+
+def test_thresholds_by_name_or_id() -> None:
+    names = ("ant", "bee", "cow")
+    assert resolve_conf(0.3, names) == 0.3
+    by_class = resolve_conf({"bee": 0.5, 2: 0.75}, names)
+    np.testing.assert_array_equal(by_class, np.array([0.25, 0.5, 0.75], np.float32))
+    others = resolve_conf({"bee": 0.5, "default": 0.125}, names)
+    np.testing.assert_array_equal(others, np.array([0.125, 0.5, 0.125], np.float32))
+    own = resolve_conf({"default": 0.5}, (*names, "default"))  # a class of that name
+    np.testing.assert_array_equal(own, np.array([0.25, 0.25, 0.25, 0.5], np.float32))
+    with pytest.raises(errors.UnknownClassError, match="did you mean 'bee'"):
+        resolve_conf({"be": 0.5}, names)
+    with pytest.raises(errors.SettingError, match="numbers"):
+        resolve_conf({"bee": "high"}, names)  # type: ignore[dict-item]

@@ -15,10 +15,12 @@ HOUSES = ("yolov4sdk", "export", "train", "serve")
 FILES = [path for house in HOUSES for path in sorted((REPOSITORY / house).rglob("*.py"))]
 TORCH_ZONES = ("yolov4sdk/models/", "yolov4sdk/backends/torch_backend.py", "export/", "train/")
 HEAVY = (
-    "torch", "onnxruntime", "tensorrt", "openvino", "onnx", "PIL", "yaml", "matplotlib", "av",
-    "httpx",
+    "torch", "onnxruntime", "tensorrt", "openvino", "onnx", "PIL", "yaml", "matplotlib", "httpx",
+    "av",
 )  # fmt: skip
-RUNTIMES = {"onnxruntime_backend.py", "openvino_backend.py", "http_backend.py"}
+RUNTIMES = {
+    "onnxruntime_backend.py", "openvino_backend.py", "http_backend.py", "triton_backend.py",
+}  # fmt: skip
 
 
 def imported(path: Path) -> set[tuple[str, bool]]:

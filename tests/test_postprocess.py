@@ -105,3 +105,30 @@ def test_reduced_form_equals_the_full_one() -> None:
 def test_thresholds_out_of_range(option) -> None:
     with pytest.raises(SettingError):
         nms(np.zeros((0, 4), np.float32), np.zeros((0, 1), np.float32), **option)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@given(seed=st.integers(0, 10_000), agnostic=st.booleans())
+@settings(deadline=None)
+def test_thresholds_by_class(multi_label: bool, seed: int, agnostic: bool) -> None:
+    """A class's own threshold does what leaving its weak candidates out does."""
+    rng = np.random.default_rng(seed)
+    boxes, scores = random_boxes(rng, 60, 3, 150)
+    conf = rng.uniform(0, 0.8, 3).astype(np.float32)
+    options = {"iou": 0.45, "max_det": 300, "agnostic": agnostic}
+    found = nms(boxes, scores, conf=conf, multi_label=multi_label, **options)
+    rows, ids = np.nonzero(scores >= 0) if multi_label else (np.arange(60), scores.argmax(1))
+    strong = scores[rows, ids] > conf[ids]
+    rows, ids = rows[strong], ids[strong]
+    expected = suppress(boxes[rows], scores[rows, ids], ids, **options)
+    for one, other in zip(found, expected, strict=True):
+        assert (one == other).all()
+    reduced = suppress(boxes, scores.max(1), scores.argmax(1), conf=conf, **options)
+    if not multi_label:
+        assert all((a == b).all() for a, b in zip(found, reduced, strict=True))
+
+
+def test_wrong_thresholds_by_class() -> None:
+    boxes, scores = random_boxes(np.random.default_rng(0), 5, 2, 50)
+    with pytest.raises(SettingError, match="conf"):
+        nms(boxes, scores, conf=np.array([0.5, 1.5], np.float32))

@@ -12,6 +12,7 @@ batch k of an epoch (`start_batch=k`) sees the batches that it would have seen.
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -289,6 +290,12 @@ def make_loader(
 
 
 def _start_worker(_: int) -> None:
-    """The workers are the parallelism; threads inside them would fight over the cores."""
+    """The workers are the parallelism; threads inside them would fight over the cores.
+
+    SIGTERM is the main process's to hear: a service manager sends it to all processes at once, and
+    a worker that dies of it would end the run before it is saved. Without the main process, torch
+    ends its workers.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

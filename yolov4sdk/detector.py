@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .artefacts import default_model
 from .backends import Backend, Outputs, load_backend
 from .backends.base import ContextManager
 from .detections import Detections, resolve_classes, resolve_conf
-from .errors import ArtefactNotFoundError, SettingError
+from .errors import SettingError
 from .images import Color, read_image
 from .postprocess import check_thresholds, nms, suppress
 from .preprocess import Letterbox, letterbox, letterbox_plan, to_input
@@ -24,17 +24,16 @@ from .tta import augmented
 if TYPE_CHECKING:
     from .streaming import Stream
 
-DEFAULT_MODEL = "default.onnx"
-
 
 class Detector(ContextManager):
     """One detector over all runtimes. Several threads may call the same one.
 
     Args:
-        model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, a loaded
-            `Backend`, the address of a service ("http://host:8000", "http://host:8000/models/x"),
-            or None for the embedded default.
-        backend: "torch", "onnxruntime" or "openvino"; None picks it by the file.
+        model: path of a .safetensors, .onnx, .xml or .engine file, a `yolov4sdk.models.Model`, a
+            loaded `Backend`, the address of a service ("http://host:8000",
+            "http://host:8000/models/x", "triton://host:8001/model"), or None for the embedded
+            default.
+        backend: "torch", "onnxruntime", "openvino", "trt" or "trt-rtx"; None picks it by the file.
         device: "auto", "cpu", "cuda", "cuda:1", or a device of OpenVINO.
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
         size: (height, width) of the network's input, or one number for both; None is the
@@ -51,6 +50,7 @@ class Detector(ContextManager):
         color: channel order of arrays, "BGR" (OpenCV) or "RGB".
         allow_urls: whether http(s) URLs are fetched.
         threads: processor threads; None is what the container allows.
+        gpu_letterbox: resize and pad on the device; TensorRT only.
 
     Raises:
         YOLOv4Error: a subclass says what is wrong with the file, the device or an option.
@@ -77,6 +77,7 @@ class Detector(ContextManager):
         color: Color = "BGR",
         allow_urls: bool = False,
         threads: int | None = None,
+        gpu_letterbox: bool = False,
     ) -> None:
         if shape not in ("auto", "square", "rect"):
             raise SettingError(f'shape must be "auto", "square" or "rect", got {shape!r}')
@@ -97,6 +98,8 @@ class Detector(ContextManager):
         try:
             if tta is not False:
                 self.backend = augmented(self.backend, None if tta is True else tta)
+            if gpu_letterbox and not hasattr(self.backend, "infer_images"):
+                raise SettingError(f"gpu_letterbox needs TensorRT, not {self.backend.name}")
             self._thresholds({})  # a wrong one is told now, not at the first image
             self.size = self._network_size(size)
             dynamic = self.spec.dynamic_size
@@ -106,8 +109,9 @@ class Detector(ContextManager):
             self.backend.close()
             raise
         self._rectangular = dynamic if shape == "auto" else shape == "rect"
-        self._batch = self.spec.batch or batch
+        self._batch = self.spec.batch or min(batch, getattr(self.backend, "max_batch", batch))
         self._scratch = _Scratch()
+        self._gpu_letterbox = gpu_letterbox
 
     @property
     def spec(self) -> ModelSpec:
@@ -158,11 +162,6 @@ class Detector(ContextManager):
             ]
         return results if many else results[0]
 
-    @property
-    def rectangular(self) -> bool:
-        """Whether canvases shrink to the smallest multiple of the stride; see `shape`."""
-        return self._rectangular
-
     def stream(
         self,
         source: Any,
@@ -202,8 +201,9 @@ class Detector(ContextManager):
         from .stream_sources import open_stream
 
         return open_stream(
-            lambda images: self(images, **overrides),
+            self,
             source,
+            overrides,
             batch=self.spec.batch if batch is None else batch,
             largest=self._batch,
             stride=stride,
@@ -212,6 +212,11 @@ class Detector(ContextManager):
             reconnect=reconnect,
             allow_urls=self._allow_urls,
         )
+
+    @property
+    def rectangular(self) -> bool:
+        """Whether canvases shrink to the smallest multiple of the stride; see `shape`."""
+        return self._rectangular
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run the network alone; see `Backend.infer`."""
@@ -235,11 +240,7 @@ class Detector(ContextManager):
         plans = [self._plan(image) for image in pixels]
         found: list[Detections | None] = [None] * len(pixels)
         for indices in self._batches(plans):
-            shape = (len(indices), *plans[indices[0]].canvas, 3)
-            canvas = self._scratch.array("canvas", shape, np.uint8)
-            for row, i in zip(canvas, indices, strict=True):
-                letterbox(pixels[i], plans[i], row)
-            outputs = self.run_canvases(canvas)
+            outputs = self._run([pixels[i] for i in indices], [plans[i] for i in indices])
             for row_number, i in enumerate(indices):
                 found[i] = self._detections(outputs, row_number, plans[i], thresholds)
         return [result for result in found if result is not None]
@@ -287,6 +288,17 @@ class Detector(ContextManager):
             group[k : k + step] for group in by_canvas.values() for k in range(0, len(group), step)
         ]
 
+    def _run(self, images: list[NDArray[np.uint8]], plans: list[Letterbox]) -> Outputs:
+        if self._gpu_letterbox:
+            backend: Any = self.backend
+            outputs: Outputs = backend.infer_images(images, plans, bgr=True)
+            return outputs
+        shape = (len(images), *plans[0].canvas, 3)
+        canvas = self._scratch.array("canvas", shape, np.uint8)
+        for image, plan, row in zip(images, plans, canvas, strict=True):
+            letterbox(image, plan, row)
+        return self.run_canvases(canvas)
+
     def run_canvases(self, canvas: NDArray[np.uint8]) -> Outputs:
         """Run images that are letterboxed already, as the service's decoders do it.
 
@@ -310,10 +322,10 @@ class Detector(ContextManager):
 
         Args:
             plan: how the row was letterboxed.
-            **overrides: as of a call, without tiles.
+            **overrides: as of a call; a row is a whole image, so tiles play no part.
         """
         thresholds = self._thresholds(overrides)
-        del thresholds["tiles"]
+        thresholds.pop("tiles")
         return self._detections(outputs, row, plan, thresholds)
 
     def _detections(
@@ -345,12 +357,5 @@ class _Scratch(threading.local):
 def _load_default(
     backend: str | None, device: str, precision: str | None, threads: int | None
 ) -> Backend:
-    from importlib.resources import as_file, files  # slow to import, needed here alone
-
-    resource = files("yolov4sdk") / "assets" / DEFAULT_MODEL
-    if not resource.is_file():
-        raise ArtefactNotFoundError(
-            'this build has no embedded default model; give one: Detector("model.onnx")'
-        )
-    with as_file(resource) as path:
-        return load_backend(Path(path), backend, device, precision, threads)
+    with default_model() as path:
+        return load_backend(path, backend, device, precision, threads)

@@ -11,6 +11,7 @@
     │   ├── UnsafePickleError      a pickle asks for something outside the allow-list
     │   ├── StateDictError         keys or shapes that do not fit the model
     │   ├── WeightsCountError      Darknet weights that do not belong to the cfg
+    │   ├── EngineMismatchError    an engine for another machine, or one that cannot be trusted
     │   └── SpecError              no ModelSpec inside, or one that contradicts itself
     │       └── NamesError         class names do not fit the head
     ├── ModelConfigError           a model YAML or Darknet cfg is wrong
@@ -34,6 +35,7 @@
     │   └── DeviceError            the device or execution provider asked for is not there
     ├── ExportError                an export failed
     │   └── VerificationError      an exported file does not agree with its source
+    ├── OutputError                results cannot be written (also OSError)
     ├── DatasetError               a data set cannot be read
     └── TrainingError              training cannot start or go on
         └── NonFiniteLossError     the loss became NaN or infinite
@@ -103,6 +105,10 @@ class StateDictError(ArtefactError):
 
 class WeightsCountError(ArtefactError):
     """A Darknet .weights file with more values than its cfg needs."""
+
+
+class EngineMismatchError(ArtefactError):
+    """An engine was built for another machine or runtime, or nothing says what it is."""
 
 
 class SpecError(ArtefactError):
@@ -208,6 +214,10 @@ class ExportError(YOLOv4Error, RuntimeError):
 
 class VerificationError(ExportError):
     """An exported file does not agree with the model it came from."""
+
+
+class OutputError(YOLOv4Error, OSError):
+    """Results cannot be written: a full disk, no permission."""
 
 
 class DatasetError(YOLOv4Error, ValueError):

@@ -42,6 +42,7 @@ SUFFIXES: Final = {
     ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif", ".heic", ".heif",
 }  # fmt: skip
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PIXELS: Final = 1 << 30
 """Values of a TIFF of many bands at most; OpenCV's own limit of pixels is the same."""
 URL_BYTES: Final = 50_000_000
@@ -117,7 +118,7 @@ def decode(data: bytes, name: str = "the bytes") -> Pixels:
         return _contiguous(image)
     if data[4:8] == b"ftyp":
         return _decode_heif(data, name)
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] in _TIFF:
         return _decode_tiff(data, name)
     raise ImageDecodeError(
         f"{name}: not an image, or a broken one; JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC and PNM "

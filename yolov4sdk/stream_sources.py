@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from copy import copy
 from glob import has_magic
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from .detections import Detections
+from numpy.typing import NDArray
+
+from .backends import Backend, Outputs
+from .backends.base import ContextManager
 from .errors import SettingError, VideoDecodeError, VideoNotFoundError
-from .images import SUFFIXES, Pixels
+from .images import SUFFIXES
 from .live import LiveSource, connect_camera, connect_url
 from .streaming import Stream
 from .video import ImageSequence, Reader, VideoFile, import_av
+
+if TYPE_CHECKING:
+    from .detector import Detector
 
 VIDEO_SUFFIXES: Final = {
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts",
@@ -99,8 +106,9 @@ def _open_url(
 
 
 def open_stream(
-    detect: Callable[[list[Pixels]], list[Detections]],
+    detector: Detector,
     source: Any,
+    overrides: dict[str, Any],
     *,
     batch: int | None,
     largest: int,
@@ -120,4 +128,27 @@ def open_stream(
             f"batch must be from 1 to the detector's own {largest}, got {batch}; raise it by "
             "Detector(batch=...)"
         )
-    return Stream(detect, [open_source(s, stride=stride, **options) for s in sources], batch)
+    readers = [open_source(s, stride=stride, **options) for s in sources]
+    in_turn = copy(detector)
+    in_turn.backend = _InTurn(detector.backend)
+    return Stream(lambda images: in_turn(images, **overrides), readers, batch)
+
+
+class _InTurn(ContextManager):
+    """A backend that runs one batch at a time.
+
+    The stream's two workers are to overlap the network with letterbox and NMS. Two networks at a
+    time would hold their activations twice, and memory would grow when they first coincide.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend, self._turn = backend, threading.Lock()
+        self.spec, self.name = backend.spec, backend.name
+        self.device, self.precision = backend.device, backend.precision
+
+    def infer(self, batch: NDArray[Any]) -> Outputs:
+        with self._turn:
+            return self._backend.infer(batch)
+
+    def close(self) -> None:
+        """The detector's own to close."""

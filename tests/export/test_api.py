@@ -39,13 +39,14 @@ from .conftest import Exporter, tiny
         ({"size": (60, 64)}, InputSizeError, r"\(56, 64\) or \(64, 64\)"),
         ({"size": (0, 64)}, InputSizeError, "positive"),
         ({"precision": "int4"}, SettingError, "fp32, fp16"),
+        ({"strip": True}, SettingError, "strip: for the engines trt, trt-rtx alone"),
         ({"batch": 0}, SettingError, "batch must be a positive integer"),
         ({"topk": 0}, SettingError, "topk must be a positive integer"),
         ({"topk": 5, "nms": True}, SettingError, "exclude each other"),
         ({"nms": True, "conf": 2}, SettingError, "conf must be between 0 and 1"),
         ({"nms": True, "max_det": 5000}, SettingError, "at most 3840"),
         ({"half": True}, SettingError, "unknown options half"),
-        ({"engine": "tflite"}, SettingError, "engine must be one of onnx, openvino"),
+        ({"engine": "tflite"}, SettingError, "engine must be one of onnx, openvino, trt, trt-rtx"),
         ({"output": "x.xml"}, SettingError, r"writes \.onnx files, got 'x.xml'"),
     ],
 )
@@ -77,7 +78,11 @@ def quick(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("level", "bias", "message"),
     [
-        (0, 0.1, r"x\.onnx differs from torch \(.*\.jpg and noise, size \(64, 64\), batch 1\): "),
+        (
+            0,
+            0.1,
+            r"x\.onnx differs from its source \(.*\.jpg and noise, size \(64, 64\), batch 1\): ",
+        ),
         (1, 0.1, r"largest error of the scores .* allowed 0\.001.* The file was not kept"),
         (0, np.nan, "largest error of the boxes nan"),
     ],

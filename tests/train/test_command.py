@@ -55,21 +55,24 @@ def test_the_command_trains_draws_and_resumes(data, tmp_path):
     assert "epoch 1/1" not in again.output
 
 
-def test_sigterm_saves_and_exits(data, tmp_path):
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_sigterm_saves_and_exits(data, tmp_path, workers):
+    """It is sent to the whole process group, loader workers included, as service managers do."""
     output = tmp_path / "run"
     command = [
         sys.executable, "-m", "yolov4sdk", "train", str(data), "--epochs", "1000", *QUICK,
         "--model", str(data.parent / "tiny.yaml"), "--output", str(output), "--no-plots",
-        "--no-tensorboard", "--val-split", "", "--save-minutes", "0",
+        "--no-tensorboard", "--val-split", "", "--save-minutes", "0", "--workers", workers,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True
-    )
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         while not (output / STATE_FILE).exists() and process.poll() is None:
             time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         text, _ = process.communicate(timeout=300)
     finally:
         process.kill()

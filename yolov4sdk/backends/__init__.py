@@ -14,19 +14,23 @@ TABLE: Final = {
     "torch": "torch_backend:TorchBackend",
     "onnxruntime": "onnxruntime_backend:OnnxRuntimeBackend",
     "openvino": "openvino_backend:OpenVinoBackend",
+    "trt": "tensorrt_backend:TensorRtBackend",
+    "trt-rtx": "tensorrt_backend:TensorRtRtxBackend",
 }
 """Backend name to "module:Class" in this package."""
 
 BY_SUFFIX: Final = {
     ".safetensors": ("torch",),
-    ".onnx": ("onnxruntime", "openvino"),
+    ".onnx": ("onnxruntime", "openvino", "trt", "trt-rtx"),
     ".xml": ("openvino",),
+    ".engine": ("trt", "trt-rtx"),
 }
-"""Backends that read a suffix; the first is the default."""
+"""Backends that read a suffix; the first is the default, for an engine the one in its sidecar."""
 
 BY_SCHEME: Final = {
     "http": "http_backend:HttpBackend",
     "https": "http_backend:HttpBackend",
+    "triton": "triton_backend:TritonBackend",
 }
 """Scheme of an address to "module:Class": a model that runs in a service."""
 
@@ -41,9 +45,10 @@ def load_backend(
     """Load an artefact into the runtime that its suffix names.
 
     Args:
-        model: path of a .safetensors, .onnx or .xml file, a `yolov4sdk.models.Model`, or the
-            address of a service ("http://host:8000").
-        backend: "torch", "onnxruntime" or "openvino", where a suffix has several.
+        model: path of a .safetensors, .onnx, .xml or .engine file, a `yolov4sdk.models.Model`, or
+            the address of a service ("http://host:8000", "triton://host:8001/model").
+        backend: "torch", "onnxruntime", "openvino", "trt" or "trt-rtx", where a suffix has
+            several. An .onnx file is built into an engine for the last two, once, into a cache.
         device: "auto", "cpu", "cuda", "cuda:1"; OpenVINO's own names ("gpu") too.
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
             None is the artefact's own.
@@ -70,6 +75,10 @@ def load_backend(
                 f"{', '.join(fitting)} does, or export the model for it: `yolov4sdk export`"
             )
         chosen = backend or fitting[0]
+        if path.suffix.lower() == ".engine" and backend is None:
+            from .tensorrt_backend import engine_flavour
+
+            chosen = engine_flavour(path)
         model = path
     else:
         chosen = backend or "torch"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputSizeError, SettingError, TensorError
 from ..spec import ModelSpec
+from .device_array import DeviceArray
 
 
 class Outputs(NamedTuple):
@@ -88,13 +89,13 @@ class ContextManager:
         self.close()
 
 
-def check_batch(batch: NDArray[Any], spec: ModelSpec) -> None:
+def check_batch(batch: NDArray[Any] | DeviceArray, spec: ModelSpec) -> None:
     """Raise TensorError or InputSizeError unless `batch` is what the graph takes."""
     planar = spec.input_form == "float_nchw"
     form = "float32 RGB [B, 3, H, W]" if planar else "uint8 RGB [B, H, W, 3]"
     channel_axis, sides = (1, slice(2, 4)) if planar else (3, slice(1, 3))
     good = (
-        isinstance(batch, np.ndarray)
+        isinstance(getattr(batch, "dtype", None), np.dtype)  # NumPy's, or a DeviceArray's
         and batch.dtype == (np.float32 if planar else np.uint8)
         and batch.ndim == 4
         and batch.shape[channel_axis] == 3

@@ -1,8 +1,12 @@
-"""ONNX Runtime on a CPU or a CUDA device."""
+"""ONNX Runtime on a CPU or a CUDA device, there by its CUDA or its TensorRT provider."""
 
 from __future__ import annotations
 
+import ctypes
+import threading
 import warnings
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError
 from ..onnx_header import read_onnx_spec
+from ..spec import ModelSpec
 from .base import ContextManager, Outputs, check_batch, check_precision
 
 try:
@@ -22,7 +27,18 @@ except ImportError as error:
     ) from error
 
 CUDA: Final = "CUDAExecutionProvider"
+TENSORRT: Final = "TensorrtExecutionProvider"
+TENSORRT_LIBRARY: Final = "libnvinfer.so.10"
+"""What ONNX Runtime's TensorRT provider is linked with; it cannot use TensorRT 11."""
 CPU: Final = "CPUExecutionProvider"
+PACKAGES: Final = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime-qnn",
+)
+"""Packages that all install the module `onnxruntime`."""
 
 
 class OnnxRuntimeBackend(ContextManager):
@@ -44,13 +60,19 @@ class OnnxRuntimeBackend(ContextManager):
         self.spec = read_onnx_spec(model)
         check_precision(precision, (self.spec.precision,), f"{model.name} in ONNX Runtime")
         self.precision = self.spec.precision
+        _check_installation()
         wanted, index = _provider(device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or available_cpus()
         options.log_severity_level = 3
+        fixed = self.spec.batch is not None and not self.spec.dynamic_size
         providers: list[Any] = [CPU]
-        if wanted == CUDA:
-            providers = [(CUDA, {"device_id": index}), CPU]
+        if wanted != CPU:
+            # A graph of one shape is recorded once and started as one, not kernel by kernel.
+            graph = {"enable_cuda_graph": "1"} if fixed and wanted == CUDA else {}
+            providers = [(CUDA, {"device_id": str(index), **graph}), CPU]
+        if wanted == TENSORRT:
+            providers.insert(0, (TENSORRT, {"device_id": str(index)}))
         try:
             session = onnxruntime.InferenceSession(str(model), options, providers=providers)
         except Exception as error:  # its exceptions share no public base class
@@ -61,9 +83,10 @@ class OnnxRuntimeBackend(ContextManager):
             if device != "auto":
                 raise DeviceError(f"{message}; its CUDA libraries or driver are missing")
             warnings.warn(message, RuntimeWarning, stacklevel=3)
-        self.device = f"cuda:{index}" if self.provider == CUDA else "cpu"
+        self.device = "cpu" if self.provider == CPU else f"cuda:{index}"
         self._outputs = [output.name for output in session.get_outputs()]
         self._session: Any = session
+        self._bound = _Bound(session, self.spec, index) if fixed and self.provider == CUDA else None
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """See `Backend.infer`."""
@@ -72,14 +95,55 @@ class OnnxRuntimeBackend(ContextManager):
             raise BackendError("this backend is closed; load the model again")
         check_batch(batch, self.spec)
         try:
-            values = session.run(self._outputs, {"images": np.ascontiguousarray(batch)})
+            if self._bound is not None:
+                values = self._bound.run(batch)
+            else:
+                values = session.run(self._outputs, {"images": np.ascontiguousarray(batch)})
         except Exception as error:  # its exceptions share no public base class
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return Outputs(**dict(zip(self._outputs, values, strict=True)))
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._session = None
+        self._session = self._bound = None
+
+
+class _Bound:
+    """The buffers of a graph of one shape, bound once: a CUDA graph wants them where they were."""
+
+    def __init__(self, session: Any, spec: ModelSpec, index: int) -> None:
+        self._session = session
+        (images,) = session.get_inputs()
+        dtype = np.float32 if spec.input_form == "float_nchw" else np.uint8
+        make = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+        self._input = make(images.shape, dtype, "cuda", index)
+        self._binding = session.io_binding()
+        self._binding.bind_ortvalue_input("images", self._input)
+        for output in session.get_outputs():
+            kind = np.int64 if output.name == "class_ids" else np.float32
+            self._binding.bind_ortvalue_output(output.name, make(output.shape, kind, "cuda", index))
+        self._lock = threading.Lock()
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """One run; calls wait for one another, because they share the buffers."""
+        with self._lock:
+            self._input.update_inplace(np.ascontiguousarray(batch))
+            self._session.run_with_iobinding(self._binding)
+            return [value.numpy() for value in self._binding.get_outputs()]
+
+
+def _check_installation() -> None:
+    """Raise BackendError where two ONNX Runtime packages have overwritten each other's files."""
+    found = []
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found.append(distribution(name).metadata["Name"])
+    if len(found) > 1:
+        raise BackendError(
+            f"{' and '.join(found)} are installed over each other and share one folder; what runs "
+            f"is a mixture. Remove both and install one: pip uninstall -y {' '.join(found)} && pip "
+            'install "yolov4sdk[cpu]" (or "yolov4sdk[gpu]")'
+        )
 
 
 def _provider(device: str) -> tuple[str, int]:
@@ -90,14 +154,25 @@ def _provider(device: str) -> tuple[str, int]:
     if device == "cpu":
         return CPU, 0
     kind, _, index = device.partition(":")
-    if kind != "cuda" or (index and not index.isdigit()):
-        raise DeviceError(f'ONNX Runtime here takes "cpu", "cuda" or "cuda:1", got {device!r}')
-    if CUDA not in available:
+    wanted = {"cuda": CUDA, "tensorrt": TENSORRT}.get(kind)
+    if wanted is None or (index and not index.isdigit()):
         raise DeviceError(
-            f"no {CUDA} in this ONNX Runtime ({', '.join(available)}); "
+            f'ONNX Runtime here takes "cpu", "cuda", "cuda:1" or "tensorrt", got {device!r}'
+        )
+    if wanted not in available:
+        raise DeviceError(
+            f"no {wanted} in this ONNX Runtime ({', '.join(available)}); "
             'pip uninstall onnxruntime && pip install "yolov4sdk[gpu]"'
         )
-    return CUDA, int(index or 0)
+    if wanted == TENSORRT:
+        try:
+            ctypes.CDLL(TENSORRT_LIBRARY)
+        except OSError as error:
+            raise DeviceError(
+                f"ONNX Runtime's TensorRT provider needs {TENSORRT_LIBRARY} (TensorRT 10), which "
+                f'cannot be loaded: {error}. Use device="cuda", or backend="trt" with any version'
+            ) from error
+    return wanted, int(index or 0)
 
 
 def _first_line(error: Exception) -> str:

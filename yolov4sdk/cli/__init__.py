@@ -14,6 +14,7 @@ import typer
 from ..errors import YOLOv4Error
 from .data import data_app
 from .detect import detect
+from .doctor import doctor
 from .export import export
 from .import_model import import_model
 from .info import info
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve,
     "models": models,
     "info": info,
+    "doctor": doctor,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

@@ -37,14 +37,16 @@ def detect(
         ),
     ],
     model: Annotated[
-        Path | None, typer.Option("-m", "--model", help="Default: the embedded model.")
+        str | None,
+        typer.Option("-m", "--model", help="A file or an address. Default: the embedded model."),
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
         "out"
     ),
     formats: Annotated[
-        str, typer.Option("--format", help="What to write, of: image,json,yolo,csv.")
-    ] = "image",
+        str | None,
+        typer.Option("--format", help="Of: image,json,yolo,csv; with --ray: parquet or jsonl."),
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="torch, onnxruntime or openvino.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
@@ -81,6 +83,10 @@ def detect(
     stride: Annotated[int, typer.Option(help="Of videos, every n-th frame.")] = 1,
     show: Annotated[bool, typer.Option("--show", help="Show videos in a window.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for a live source to start.")] = 10.0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="On the Ray cluster at RAY_ADDRESS, or on this machine.")
+    ] = False,
+    partition: Annotated[int, typer.Option(help="With --ray: images a result file.")] = 256,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Detect objects in images or videos.
@@ -89,16 +95,27 @@ def detect(
     `json` a file of JSON lines, one a frame. Live sources run until Ctrl-C, which ends the files
     well.
     """
-    wanted = [f.strip() for f in formats.split(",")]
+    options: dict[str, Any] = {
+        "backend": backend, "device": device, "precision": precision, "size": size,
+        "conf": parse_conf(conf), "iou": iou, "max_det": max_det,
+        "classes": parse_classes(classes), "agnostic": agnostic, "batch": batch, "tiles": tile,
+        "tta": tta,
+    }  # fmt: skip
+    if ray:
+        from .detect_ray import detect_ray
+
+        if track or region or ignore or ignore_mask or blur or pixelate or show:
+            raise SettingError(
+                "--ray writes tables: it goes without tracks, regions, blur and --show"
+            )
+        detect_ray(sources, model, output, formats or "parquet", partition, options, as_json)
+        return
+    wanted = [f.strip() for f in (formats or "image").split(",")]
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
     video = all_streams(sources)
     paths = [] if video else expand(sources)
-    detector = Detector(
-        model, backend=backend, device=device, precision=precision, size=size,
-        conf=parse_conf(conf), iou=iou, max_det=max_det, classes=parse_classes(classes),
-        agnostic=agnostic, batch=batch, tiles=tile, tta=tta, allow_urls=video,
-    )  # fmt: skip
+    detector = Detector(model, allow_urls=video, **options)
     make_effects = partial(
         Effects, detector.names, parse_classes(classes), region=region or (), ignore=ignore or (),
         ignore_mask=ignore_mask, blur=blur, pixelate=pixelate, track=track, boxes=boxes,
@@ -110,12 +127,24 @@ def detect(
                 as_json=as_json, show=show, stride=stride, timeout=timeout,
             )  # fmt: skip
         return
-    effects = make_effects()
+    with detector:
+        _detect_images(detector, paths, output, wanted, make_effects(), as_json, batch)
+
+
+def _detect_images(
+    detector: Detector,
+    paths: list[Path],
+    output: Path,
+    wanted: list[str],
+    effects: Effects,
+    as_json: bool,
+    batch: int,
+) -> None:
     console = Console(stderr=True)
     targets = _target_names(paths)
     records: list[dict[str, Any]] = []
     broken: list[tuple[Path, str]] = []
-    with detector, Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=len(paths))
         for path, image, result in _run(detector, paths, batch):
             progress.advance(task)

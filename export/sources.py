@@ -1,0 +1,148 @@
+"""What an export starts from: a network, or an ONNX file that already is a graph."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from yolov4sdk.errors import SettingError
+from yolov4sdk.onnx_header import read_onnx_spec
+from yolov4sdk.spec import ModelSpec
+from yolov4sdk.verify import Runner
+
+from .options import ExportOptions
+
+if TYPE_CHECKING:
+    from yolov4sdk.models import Model
+
+
+class Source(Protocol):
+    """Something that can be written as an ONNX graph.
+
+    Attributes:
+        name: of its file, or of its architecture.
+        spec: its own.
+    """
+
+    name: str
+    spec: ModelSpec
+
+    def artefact_spec(self, options: ExportOptions, sdk_version: str) -> ModelSpec:
+        """The spec of the graph that `options` ask for.
+
+        Raises:
+            SettingError, InputSizeError: what cannot be had from this source.
+        """
+        ...
+
+    def write_onnx(self, path: Path, options: ExportOptions, spec: ModelSpec) -> None:
+        """Write the graph, in float32 or float16."""
+        ...
+
+    def reference(self) -> Runner:
+        """What written files are compared with."""
+        ...
+
+
+class NetworkSource:
+    """A network in torch; see `Source`."""
+
+    def __init__(self, model: Model | Path) -> None:
+        self._model = _network(model)
+        self.spec = self._model.spec
+        architecture = self.spec.architecture
+        self.name = (
+            model.name
+            if isinstance(model, Path)
+            else architecture
+            if isinstance(architecture, str)
+            else "model"
+        )
+
+    def artefact_spec(self, options: ExportOptions, sdk_version: str) -> ModelSpec:
+        """See `Source.artefact_spec`."""
+        return options.artefact_spec(self.spec, sdk_version)
+
+    def write_onnx(self, path: Path, options: ExportOptions, spec: ModelSpec) -> None:
+        """See `Source.write_onnx`."""
+        from .onnx_export import write_onnx
+
+        write_onnx(self._model, path, options, spec)
+
+    def reference(self) -> Runner:
+        """The network, unfolded and in float32."""
+        from .check import TorchReference
+
+        return TorchReference(self._model)
+
+
+class GraphSource:
+    """An ONNX file of this SDK; only its precision can be changed. See `Source`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
+        self.spec = read_onnx_spec(path)
+
+    def artefact_spec(self, options: ExportOptions, sdk_version: str) -> ModelSpec:
+        """See `Source.artefact_spec`."""
+        spec, fields = self.spec, ExportOptions.__dataclass_fields__
+        has: dict[str, Any] = {
+            "size": spec.input_size,
+            "batch": spec.batch,
+            "dynamic": spec.dynamic_size,
+            "uint8": spec.input_form == "uint8_nhwc",
+            "topk": spec.topk if spec.outputs == "topk" else None,
+            "nms": spec.outputs == "nms",
+        }
+        for name, value in has.items():
+            asked = getattr(options, name)
+            if asked not in (fields[name].default, value):
+                raise SettingError(
+                    f"{self.path.name} is a finished graph with {name} {value}, {asked} was asked "
+                    "for; export the .safetensors file instead"
+                )
+        return spec.replace(precision=options.precision)
+
+    def write_onnx(self, path: Path, options: ExportOptions, spec: ModelSpec) -> None:
+        """See `Source.write_onnx`."""
+        if spec.precision == self.spec.precision:
+            shutil.copyfile(self.path, path)
+            return
+        from .half_onnx import convert_onnx
+
+        convert_onnx(self.path, path, spec.precision)
+
+    def reference(self) -> Runner:
+        """The file itself on ONNX Runtime's CPU provider."""
+        from yolov4sdk.backends import load_backend
+
+        return load_backend(self.path, "onnxruntime", device="cpu")
+
+
+def source_of(model: Model | str | Path) -> Source:
+    """The source of a path or of a network in memory.
+
+    Raises:
+        ArtefactError: the file cannot be read.
+        MissingExtraError: a checkpoint, and torch is not installed.
+    """
+    if isinstance(model, str | Path):
+        path = Path(model)
+        return GraphSource(path) if path.suffix.lower() == ".onnx" else NetworkSource(path)
+    return NetworkSource(model)
+
+
+def _network(model: Model | Path) -> Model:
+    """The network in evaluation mode, float32, on the CPU; a copy where it has to change."""
+    import torch
+
+    from yolov4sdk.models.checkpoints import load_checkpoint
+
+    if isinstance(model, Path):
+        return load_checkpoint(model)
+    parameter = next(model.parameters())
+    if model.training or parameter.dtype != torch.float32 or parameter.device.type != "cpu":
+        model = copy.deepcopy(model).cpu().float().eval()
+    return model

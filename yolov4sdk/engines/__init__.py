@@ -1,0 +1,4 @@
+"""TensorRT engines: built from ONNX files, with a sidecar that says what they are.
+
+Importing this package loads no TensorRT.
+"""
