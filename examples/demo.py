@@ -5,38 +5,61 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from yolov4sdk import Detections, Detector
+from yolov4sdk.images import read_image
+from yolov4sdk.verify import Agreement, compare_artefacts
 
 PHOTOGRAPHS = sorted(Path(__file__).parent.joinpath("images").glob("*.[jp]*g"))
+TOLERANCE = 1e-3  # of boxes (relative) and of scores, as for exports
+
+NEXT = """
+What to try next (". .venv-demo/bin/activate" first):
+  yolov4sdk detect YOUR_IMAGES -o out/mine --format image,json
+  pip install ".[export]"; yolov4sdk import yolov4-p5.pt     the authors' weights
+  pip install ".[train]"; yolov4sdk train data.yaml          a detector of your own
+  docs/quickstart.md, examples/quickstart.ipynb              the same from Python
+"""
 
 
 def main(output: Path) -> int:
-    """Print a table for each photograph; 0 when both runtimes say the same."""
-    with Detector() as detector:
-        print(f"{detector!r}\nclasses: {', '.join(detector.names)}")
-        print("The embedded model is a preview, stopped early: see docs/model-card-default.md.\n")
-        results = detector(PHOTOGRAPHS)
-    for path, found in zip(PHOTOGRAPHS, results, strict=True):
-        written = found.save(output / f"{path.stem}.jpg", path)
-        print(f"{path.name} -> {written}\n{found}\n")
-    with Detector(backend="openvino") as other:
-        pairs = list(zip(results, other(PHOTOGRAPHS), strict=True))
-    same = all(agree(a, b) for a, b in pairs)
-    boxes = sum(len(found) for found in results)
-    print(f"ONNX Runtime and OpenVINO {'agree' if same else 'DISAGREE'} on {boxes} boxes.\n")
-    print("Next: .venv-demo/bin/yolov4sdk detect YOUR_IMAGES -o out/mine --format image,json")
+    """Write the pictures, print what was found; 0 when both runtimes say the same."""
+    console = Console()
+    images = [read_image(path) for path in PHOTOGRAPHS]
+    with Detector() as detector, Detector(backend="openvino") as other:
+        console.print(f"{detector!r}\nclasses: {', '.join(detector.names)}", highlight=False)
+        console.print("A preview, stopped early in its training: docs/model-card-default.md\n")
+        console.print(table(detector(images), output))
+        (agreement,) = compare_artefacts([detector.backend, other.backend], images)
+    same = report(agreement, console)
+    print(NEXT)
     return 0 if same else 1
 
 
-def agree(first: Detections, second: Detections) -> bool:
-    """The same classes in the same order, scores within 0.01, corners within a pixel."""
-    return (
-        np.array_equal(first.class_ids, second.class_ids)
-        and bool(np.allclose(first.scores, second.scores, atol=0.01))
-        and bool(np.allclose(first.xyxy, second.xyxy, atol=1.0))
+def table(results: list[Detections], output: Path) -> Table:
+    """Draw each result into `output`; a row for each photograph."""
+    rows = Table("photograph", "found", "picture")
+    for path, found in zip(PHOTOGRAPHS, results, strict=True):
+        written = found.save(output / f"{path.stem}.jpg", path)
+        pairs = zip(found.labels, found.scores, strict=True)
+        rows.add_row(path.name, ", ".join(f"{n} {s:.2f}" for n, s in pairs) or "-", str(written))
+    return rows
+
+
+def report(agreement: Agreement, console: Console) -> bool:
+    """Say how far the runtimes are apart, raw outputs and detections; whether they agree."""
+    errors = (agreement.boxes_max, agreement.scores_max)
+    same = max(errors) <= TOLERANCE and not agreement.unmatched
+    console.print(
+        f"ONNX Runtime and OpenVINO {'agree' if same else '[red]DISAGREE[/]'}: largest error "
+        f"of boxes {errors[0]:.0e}, of scores {errors[1]:.0e}; "
+        f"{agreement.detections - agreement.unmatched} of {agreement.detections} detections match",
+        highlight=False,
+        soft_wrap=True,
     )
+    return same
 
 
 if __name__ == "__main__":

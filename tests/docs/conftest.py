@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from yolov4sdk.names import COCO
+
+from ..conftest import REPOSITORY
+from ..tiny import make_micro
+from .sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def coco_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A network of five convolutions with COCO's 80 classes, as a file for each suffix."""
+    from export import export_model
+    from yolov4sdk.models.checkpoints import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("coco")
+    model = make_micro(COCO)
+    save_checkpoint(model, folder / "model.safetensors")
+    export_model(model, "onnx", folder / "model.onnx", batch=None, dynamic=True)
+    return {path.suffix: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def sandbox(
+    tmp_path: Path, coco_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> Sandbox:
+    """An empty folder with the repository's examples/, and the current directory."""
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    monkeypatch.chdir(tmp_path)
+    return Sandbox(tmp_path, coco_models, REPOSITORY / "examples" / "images" / "dog.jpg")
