@@ -48,7 +48,8 @@ def peers(boxes: Any, scores: Any, ids: Any) -> dict[str, Callable[[], Any]]:
     xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
     def opencv() -> Any:
-        return boxes[cv2.dnn.NMSBoxesBatched(xywh, scores, ids.astype(np.int32), 0.0, IOU)[:MOST]]
+        suppress_batched: Any = cv2.dnn.NMSBoxesBatched  # its stub knows lists alone
+        return boxes[suppress_batched(xywh, scores, ids.astype(np.int32), 0.0, IOU)[:MOST]]
 
     return {
         "yolov4sdk": lambda: suppress(boxes, scores, ids, iou=IOU, max_det=MOST)[0],

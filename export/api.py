@@ -22,14 +22,15 @@ from yolov4sdk.errors import SettingError
 from yolov4sdk.spec import ModelSpec
 
 from .memory import peak_memory
-from .options import ExportOptions
-from .sources import Source, source_of
+from .options import ExportOptions, Int8Options
+from .sources import GraphSource, Source, source_of
 
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
     from .check import Check
     from .engine_export import EngineReport
+    from .int8 import Quantisation, Quantiser
 
 ENGINES: Final = {"onnx": ".onnx", "openvino": ".xml", "trt": ".engine", "trt-rtx": ".engine"}
 """What can be written, and the suffix of its main file."""
@@ -48,6 +49,7 @@ class ExportResult:
         peak_memory: largest resident memory of this process in bytes, until the file was written
             and until it was checked; None where the system does not tell.
         engine: what was built, None for other files than TensorRT's.
+        quantisation: of INT8: how the ranges were found, and the mAP before and after.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class ExportResult:
     seconds: tuple[float, float]
     peak_memory: tuple[int | None, int | None]
     engine: EngineReport | None = None
+    quantisation: Quantisation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: paths as strings, the spec without its architecture."""
@@ -82,6 +85,7 @@ class ExportResult:
             ],
             "seconds": {"export": self.seconds[0], "check": self.seconds[1]},
             "peak_memory": {"export": self.peak_memory[0], "check": self.peak_memory[1]},
+            "quantisation": self.quantisation.to_dict() if self.quantisation else None,
         }
 
 
@@ -103,8 +107,9 @@ def export_model(
             default model and a network in memory the architecture's name in the working directory.
         progress: is told how far the build of an engine is: (phase, steps done, steps in all).
         options: fields of `ExportOptions`: size, batch, dynamic, precision, uint8, topk, nms, conf,
-            iou, max_det; for TensorRT also those of `EngineOptions`. The precision is float16 for
-            TensorRT and float32 otherwise, where none is asked for.
+            iou, max_det; for TensorRT also those of `EngineOptions`; with precision "int8" those of
+            `Int8Options`: calibration, split, val_data, val_split, max_drop, qdq. The precision is
+            float16 for TensorRT and float32 otherwise, where none is asked for.
 
     Raises:
         SettingError: options outside their range or that exclude each other, a wrong suffix.
@@ -123,9 +128,10 @@ def export_model(
         _target_suffix(engine, output)
         _require_runtime(engine)
         source = source_of(model)
-        settings, engine_options = _options(options, engine, source)
+        settings, engine_options, int8 = _options(options, engine, source)
         target = Path(output) if output is not None else _default_target(named, engine, source)
         spec = source.artefact_spec(settings, yolov4sdk.__version__)
+        quantiser = _quantiser(engine, int8, spec)
         target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(model, str | Path):
             require_space(target.parent, Path(model).stat().st_size)
@@ -134,20 +140,25 @@ def export_model(
             tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent)
         )
         path = Path(folder) / target.name
-        report = None
+        report = quantisation = held_out = None
+        if quantiser is not None:
+            files, quantisation = _quantise(source, engine, path, settings, spec, quantiser)
+            held_out = quantiser.calibration.held_out
         if engine in FLAVOURS:
             from .engine_export import write_checked_engine
 
+            graph = source if quantiser is None else GraphSource(files[-1])
             files, checks, report = write_checked_engine(
-                source, FLAVOURS[engine], path, settings, engine_options, spec, progress
+                graph, FLAVOURS[engine], path, settings, engine_options, spec, progress
             )
             written, memory = time.perf_counter(), peak_memory()
         else:
             from .check import check_file
 
-            files = _write(source, engine, path, settings, spec)
+            if quantiser is None:
+                files = _write(source, engine, path, settings, spec)
             written, memory = time.perf_counter(), peak_memory()
-            checks = check_file(files[-1], source.reference(), settings, spec)
+            checks = check_file(files[-1], source.reference(), settings, spec, photographs=held_out)
         placed = tuple(file.replace(target.parent / file.name) for file in files)
     return ExportResult(
         path=target,
@@ -157,17 +168,20 @@ def export_model(
         seconds=(written - started, time.perf_counter() - written),
         peak_memory=(memory, peak_memory()),
         engine=report,
+        quantisation=quantisation,
     )
 
 
 def _options(
     options: dict[str, Any], engine: str, source: Source
-) -> tuple[ExportOptions, EngineOptions]:
+) -> tuple[ExportOptions, EngineOptions, Int8Options | None]:
     """Sort the options to where they belong, and choose the precision."""
-    graph, build = ExportOptions.__dataclass_fields__, EngineOptions.__dataclass_fields__
-    unknown = sorted(set(options) - set(graph) - set(build))
+    graph, build, quantising = (
+        kind.__dataclass_fields__ for kind in (ExportOptions, EngineOptions, Int8Options)
+    )
+    unknown = sorted(set(options) - set(graph) - set(build) - set(quantising))
     if unknown:
-        known = ", ".join([*graph, *(build if engine in FLAVOURS else ())])
+        known = ", ".join([*graph, *quantising, *(build if engine in FLAVOURS else ())])
         raise SettingError(f"unknown options {', '.join(unknown)}; there are {known}")
     given = {name: value for name, value in options.items() if name in build}
     built = EngineOptions(**given)
@@ -179,15 +193,60 @@ def _options(
     if rest.get("precision") is None:
         usual = "fp16" if engine in FLAVOURS else "fp32"
         rest["precision"] = source.spec.precision if source.spec.precision != "fp32" else usual
-    elif engine not in FLAVOURS and rest["precision"] not in ("fp32", "fp16"):
-        raise SettingError(
-            f"precision must be one of fp32, fp16 for {engine}, got {rest['precision']!r}"
-        )
+    elif engine not in FLAVOURS and rest["precision"] == "bf16":
+        raise SettingError(f"precision must be one of fp32, fp16, int8 for {engine}, got 'bf16'")
     if built.batch_profile is not None and source.spec.batch is None:
         rest["batch"] = None
     if built.size_profile is not None:
         rest["dynamic"] = True
-    return ExportOptions(**rest), built
+    settings = ExportOptions(**rest)
+    int8 = {name: value for name, value in options.items() if name in quantising}
+    return settings, built, _int8_options(int8, engine, settings, source)
+
+
+def _int8_options(
+    given: dict[str, Any], engine: str, settings: ExportOptions, source: Source
+) -> Int8Options | None:
+    """How to quantise; None where that is not asked for, or the source is quantised already."""
+    if settings.precision != "int8" or source.spec.precision == "int8":
+        if given:
+            raise SettingError(
+                f"{', '.join(sorted(given))} belong to precision int8 of a float model, not to "
+                f"{settings.precision} of a {source.spec.precision} one"
+            )
+        return None
+    if given.get("calibration") is None:
+        raise SettingError(
+            "precision int8 needs images to calibrate with: a folder or a data set of pictures of "
+            "the kind that the model will see (--calibration)"
+        )
+    if engine in FLAVOURS:
+        given = {"qdq": "tensorrt", **given}
+    return Int8Options(**given)
+
+
+def _quantiser(engine: str, int8: Int8Options | None, spec: ModelSpec) -> Quantiser | None:
+    if int8 is None:
+        return None
+    from .int8 import Quantiser
+
+    return Quantiser("onnx" if engine in FLAVOURS else engine, int8, spec)
+
+
+def _quantise(
+    source: Source,
+    engine: str,
+    path: Path,
+    options: ExportOptions,
+    spec: ModelSpec,
+    quantiser: Quantiser,
+) -> tuple[tuple[Path, ...], Quantisation]:
+    """Write the float files and quantise them; an engine starts from a quantised ONNX file."""
+    engine = "onnx" if engine in FLAVOURS else engine
+    single = dataclasses.replace(options, precision="fp32")
+    target = path.with_suffix(ENGINES[engine])
+    files = _write(source, engine, target, single, spec.replace(precision="fp32"))
+    return quantiser.write(files[-1], path.parent / "int8")
 
 
 def _target_suffix(engine: str, output: str | Path | None) -> None:
@@ -232,5 +291,6 @@ def _write(
         graph,
         dataclasses.replace(options, precision=single),
         spec.replace(precision=single),
+        mish="operator",
     )
     return write_openvino(graph, path, spec)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,33 +16,13 @@ from yolov4sdk.errors import VerificationError
 from yolov4sdk.images import read_image
 from yolov4sdk.models import Model
 from yolov4sdk.spec import ModelSpec
+from yolov4sdk.synthetic import drawn_image, noise
+from yolov4sdk.tolerance import TOLERANCES, Tolerance, complaints
 from yolov4sdk.verify import Agreement, Result, Runner, canvas_batch, compare, run
 
 from .options import ExportOptions
 
 PHOTOGRAPHS: Final = Path(__file__).resolve().parent.parent / "examples" / "images"
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a file may differ from torch; the fields are those of `Agreement`."""
-
-    boxes_max: float
-    boxes_mean: float
-    scores_max: float
-    matched: float
-
-
-TOLERANCES: Final = {
-    "fp32": Tolerance(boxes_max=1e-3, boxes_mean=1e-4, scores_max=1e-3, matched=0.95),
-    # In float16 boxes of the background may move by pixels, and of nearly equal boxes another one
-    # may survive the suppression, most of all on noise and with random weights.
-    "fp16": Tolerance(boxes_max=math.inf, boxes_mean=1e-2, scores_max=0.03, matched=0.8),
-    # bfloat16 is eight times coarser than float16. Whether a quantised model is good enough was
-    # decided on labelled images when it was made. Both are only held against gross errors here.
-    "bf16": Tolerance(boxes_max=math.inf, boxes_mean=0.1, scores_max=0.5, matched=0.3),
-    "int8": Tolerance(boxes_max=math.inf, boxes_mean=0.1, scores_max=0.5, matched=0.3),
-}
 
 
 @dataclass(frozen=True)
@@ -88,8 +66,9 @@ def check_file(
     *,
     device: str = "cpu",
     tries: Sequence[tuple[tuple[int, int], int]] | None = None,
+    photographs: Sequence[Path] | None = None,
 ) -> list[Check]:
-    """Run a written file and its source on a real image and on noise.
+    """Run a written file and its source on a real image and on noise, or on given photographs.
 
     Args:
         path: of any artefact that has a backend.
@@ -98,6 +77,7 @@ def check_file(
         spec: what the file carries.
         device: to run the file on.
         tries: pairs of size (height, width) and batch; None is what the spec claims.
+        photographs: these alone are shown: what INT8 makes of noise says nothing.
 
     Returns:
         A check for each of them.
@@ -113,8 +93,8 @@ def check_file(
     checks = []
     with load_backend(path, device=device) as backend:
         for size, batch in tries:
-            photo, kind = real_image(size)
-            canvases = canvas_batch([photo, noise(size)], size)
+            shown, images = _images(size, photographs)
+            canvases = canvas_batch(images, size)
             if size not in expected:
                 expected[size] = run(reference, canvases)
             agreement = compare(
@@ -124,7 +104,7 @@ def check_file(
                 iou=options.iou,
                 max_det=options.max_det,
             )
-            checks.append(Check(f"{kind} and noise", size, batch, agreement))
+            checks.append(Check(shown, size, batch, agreement))
     for check in checks:
         judge(path.name, check, TOLERANCES[spec.precision], options.max_det)
     return checks
@@ -132,27 +112,11 @@ def check_file(
 
 def judge(name: str, check: Check, tolerance: Tolerance, max_det: int) -> None:
     """Raise VerificationError unless the check is within the tolerance; NaN never is."""
-    found = check.agreement
-    complaints = [
-        f"{what} {getattr(found, field):.3g}, allowed {getattr(tolerance, field):g}"
-        for field, what in (
-            ("boxes_max", "largest error of the boxes"),
-            ("boxes_mean", "mean error of the boxes"),
-            ("scores_max", "largest error of the scores"),
-        )
-        if not getattr(found, field) <= getattr(tolerance, field)
-    ]
-    # One detection more or less is always allowed: it may lie on a threshold. Where max_det cut
-    # them off, the choice among nearly equal scores says nothing.
-    cut = found.detections >= max_det * found.images
-    if not cut and found.unmatched > max(1, (1 - tolerance.matched) * found.detections):
-        complaints.append(
-            f"{found.matched:.1%} of the detections match, {tolerance.matched:.0%} must"
-        )
-    if complaints:
+    said = complaints(check.agreement, tolerance, max_det)
+    if said:
         raise VerificationError(
             f"{name} differs from its source ({check.shown}, size {check.size}, "
-            f"batch {check.batch}): {'; '.join(complaints)}. The file was not kept"
+            f"batch {check.batch}): {'; '.join(said)}. The file was not kept"
         )
 
 
@@ -163,24 +127,13 @@ def real_image(size: tuple[int, int]) -> tuple[NDArray[np.uint8], str]:
     return drawn_image(size), "drawn image"
 
 
-def drawn_image(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """A picture with the statistics of a natural one: coarse noise is strong, fine noise weak."""
-    rng = np.random.default_rng(seed)
-    height, width = size
-    total = np.zeros((height, width, 3), np.float32)
-    cells = 2
-    while cells <= max(height, width):
-        octave = rng.standard_normal((cells, cells, 3)).astype(np.float32) / cells
-        total += cv2.resize(octave, (width, height), interpolation=cv2.INTER_CUBIC)
-        cells *= 2
-    total = (total - total.min()) / (total.max() - total.min())
-    image: NDArray[np.uint8] = (total * 255).astype(np.uint8)
-    return image
-
-
-def noise(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """Uniform noise, uint8 [H, W, 3]."""
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+def _images(
+    size: tuple[int, int], photographs: Sequence[Path] | None
+) -> tuple[str, list[NDArray[np.uint8]]]:
+    if photographs is not None:
+        return f"{len(photographs)} held-out images", [read_image(path) for path in photographs]
+    photo, kind = real_image(size)
+    return f"{kind} and noise", [photo, noise(size)]
 
 
 def _other_size(spec: ModelSpec) -> tuple[int, int]:

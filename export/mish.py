@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import onnx_ir as ir
 
-MishForm = Literal["sigmoid", "softplus"]
+MishForm = Literal["sigmoid", "softplus", "operator"]
 
 Builder = Callable[..., ir.Value]
 """build(op_type, *inputs) makes a node of the same shape as the Mish it is for."""
@@ -31,18 +31,22 @@ def _softplus_form(x: ir.Value, two: ir.Value, build: Builder) -> ir.Value:
     return build("Mul", x, build("Tanh", build("Softplus", x)))
 
 
-FORMS: Final[dict[MishForm, Callable[[ir.Value, ir.Value, Builder], ir.Value]]] = {
+FORMS: Final[dict[str, Callable[[ir.Value, ir.Value, Builder], ir.Value]]] = {
     "sigmoid": _sigmoid_form,
     "softplus": _softplus_form,
 }
 
 
 def expand_mish(model: ir.Model, form: MishForm = "sigmoid") -> int:
-    """Replace every Mish operator in place; return how many there were."""
+    """Replace every Mish operator in place; return how many there were.
+
+    With "operator" they stay: OpenVINO computes its own Mish inside the convolution before it,
+    also where the result is quantised.
+    """
     graph = model.graph
     nodes = [node for node in graph if node.op_type == "Mish"]
-    if not nodes:
-        return 0
+    if not nodes or form == "operator":
+        return len(nodes)
     dtype = nodes[0].outputs[0].dtype
     assert dtype is not None, "the exporter states every type"
     two = ir.val("mish_two", const_value=ir.tensor(np.array(2, dtype.numpy()), name="mish_two"))
@@ -51,6 +55,44 @@ def expand_mish(model: ir.Model, form: MishForm = "sigmoid") -> int:
     for node in nodes:
         _replace(graph, node, two, form)
     return len(nodes)
+
+
+def mish_before_concat(model: ir.Model) -> int:
+    """Turn Mish(Concat(a, b)) into Concat(Mish(a), Mish(b)) in place; return how many there were.
+
+    The same values: but now each Mish follows a convolution, of which runtimes make one kernel,
+    and what is joined is already activated, and quantised where the graph is.
+    """
+    graph = model.graph
+    count = 0
+    for node in [node for node in graph if node.op_type == "Mish"]:
+        joined = node.inputs[0]
+        concat = joined.producer() if joined is not None else None
+        if joined is None or concat is None or concat.op_type != "Concat":
+            continue
+        if len(joined.uses()) > 1 or joined.is_graph_output():
+            continue
+        old = node.outputs[0]
+        parts = []
+        for i, value in enumerate(concat.inputs):
+            assert value is not None
+            part = ir.node("Mish", [value], name=f"{node.name}_{i}")
+            part.outputs[0].name = f"{old.name}.part{i}"
+            part.outputs[0].type, part.outputs[0].shape = value.type, value.shape
+            parts.append(part)
+        together = ir.node(
+            "Concat",
+            [part.outputs[0] for part in parts],
+            attributes=dict(concat.attributes),
+            name=f"{node.name}_concat",
+        )
+        together.outputs[0].type, together.outputs[0].shape = old.type, old.shape
+        new = [*parts, together]
+        ir.convenience.replace_nodes_and_values(
+            graph, node, [node, concat], new, [old], [together.outputs[0]]
+        )
+        count += 1
+    return count
 
 
 def _replace(graph: ir.Graph, node: ir.Node, two: ir.Value, form: MishForm) -> None:

@@ -28,7 +28,7 @@ except ImportError as error:
 from .graph import Halves, Head, Layers, box_count
 from .half import halve
 from .join import forget_shapes, join
-from .mish import MishForm, expand_mish
+from .mish import MishForm, expand_mish, mish_before_concat
 from .reduction import TRANSLATIONS
 
 OPSET: Final = 18
@@ -51,7 +51,8 @@ def write_onnx(
         path: written directly; the caller makes it atomic.
         options: the form of the graph.
         spec: written into the metadata; its size is traced.
-        mish: "softplus" and `folded=False` give the plain export that benchmarks compare with.
+        mish: "operator" is for OpenVINO; "softplus" and `folded=False` give the plain export that
+            benchmarks compare with.
 
     Raises:
         ExportError: the exporter failed.
@@ -61,6 +62,8 @@ def write_onnx(
         network = halve(network)
     traced = _trace(network, options, spec)
     del network
+    if folded:
+        mish_before_concat(traced)
     expand_mish(traced, mish)
     _label(traced, spec)
     ir.save(traced, path)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal, get_args
 
 from yolov4sdk.errors import SettingError
 from yolov4sdk.spec import ModelSpec
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
-"""Of TensorRT engines; files of other runtimes are fp32 or fp16."""
+"""bf16 is for TensorRT engines alone."""
+QdqFor = Literal["cpu", "tensorrt"]
 NMS_CANDIDATES: Final = 3840
 """Best boxes that reach the suppression inside a graph; TensorRT's TopK takes no more."""
 
@@ -24,7 +26,7 @@ class ExportOptions:
         batch: images in a batch; None takes any number.
         dynamic: any height and width that are multiples of the largest stride.
         precision: "fp32", or "fp16": half weights and activations; inputs, decoding and outputs
-            stay float32. Engines also "bf16", alike, and "int8", from a quantised ONNX file.
+            stay float32. Engines also "bf16", alike. "int8": quantised, see `Int8Options`.
         uint8: the input is uint8 RGB [B, H, W, 3]; it is divided by 255 inside the graph.
         topk: reduce the outputs to the K boxes with the best class scores.
         nms: suppress overlapping boxes inside the graph.
@@ -79,3 +81,32 @@ class ExportOptions:
             precision=self.precision,
             provenance=provenance,
         )
+
+
+@dataclass(frozen=True)
+class Int8Options:
+    """How a model is quantised to eight bits, beside the form of its graph.
+
+    Attributes:
+        calibration: a folder, a glob or a data set with images of the kind that the model will
+            see; no labels are needed.
+        split: of it, where it is a data set.
+        val_data: a labelled data set that decides; None decides by agreement with the float
+            file alone.
+        val_split: of it.
+        max_drop: AP50-95, in points of 100, that may be lost on it.
+        qdq: what an ONNX graph is quantised for: "cpu" (ONNX Runtime) or "tensorrt".
+    """
+
+    calibration: str | Path
+    split: str = "train"
+    val_data: str | Path | None = None
+    val_split: str = "val"
+    max_drop: float = 0.5
+    qdq: QdqFor = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.max_drop >= 0:
+            raise SettingError(f"max_drop must be at least 0 points of AP, got {self.max_drop!r}")
+        if self.qdq not in get_args(QdqFor):
+            raise SettingError(f"qdq must be one of {get_args(QdqFor)}, got {self.qdq!r}")

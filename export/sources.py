@@ -17,6 +17,8 @@ from .options import ExportOptions
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
+    from .mish import MishForm
+
 
 class Source(Protocol):
     """Something that can be written as an ONNX graph.
@@ -37,8 +39,10 @@ class Source(Protocol):
         """
         ...
 
-    def write_onnx(self, path: Path, options: ExportOptions, spec: ModelSpec) -> None:
-        """Write the graph, in float32 or float16."""
+    def write_onnx(
+        self, path: Path, options: ExportOptions, spec: ModelSpec, mish: MishForm = "sigmoid"
+    ) -> None:
+        """Write the graph, in float32 or float16; a finished graph keeps its form of Mish."""
         ...
 
     def reference(self) -> Runner:
@@ -65,11 +69,13 @@ class NetworkSource:
         """See `Source.artefact_spec`."""
         return options.artefact_spec(self.spec, sdk_version)
 
-    def write_onnx(self, path: Path, options: ExportOptions, spec: ModelSpec) -> None:
+    def write_onnx(
+        self, path: Path, options: ExportOptions, spec: ModelSpec, mish: MishForm = "sigmoid"
+    ) -> None:
         """See `Source.write_onnx`."""
         from .onnx_export import write_onnx
 
-        write_onnx(self._model, path, options, spec)
+        write_onnx(self._model, path, options, spec, mish)
 
     def reference(self) -> Runner:
         """The network, unfolded and in float32."""
@@ -105,7 +111,9 @@ class GraphSource:
                 )
         return spec.replace(precision=options.precision)
 
-    def write_onnx(self, path: Path, options: ExportOptions, spec: ModelSpec) -> None:
+    def write_onnx(
+        self, path: Path, options: ExportOptions, spec: ModelSpec, mish: MishForm = "sigmoid"
+    ) -> None:
         """See `Source.write_onnx`."""
         if spec.precision == self.spec.precision:
             shutil.copyfile(self.path, path)

@@ -24,7 +24,7 @@ from .engine import Engine
 from .keys import Guard, Keys
 from .middleware import REQUEST_ID, Bodies, Edge, request_id
 from .problems import Problem
-from .schemas import ProblemBody
+from .schemas import DetectAnswer, ProblemBody
 from .settings import Settings, load_settings
 
 DESCRIPTION = """Scaled-YOLOv4 object detection.
@@ -71,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if find_spec(f"serve.{name}"):
             app.include_router(import_module(f"serve.{name}").router)
     _add_handlers(app)
-    _describe(app)
+    _describe(app, settings)
     # The last one added is the outermost.
     app.add_middleware(Bodies, settings=settings)
     app.add_middleware(Guard, keys=keys)
@@ -115,18 +115,26 @@ def _add_handlers(app: FastAPI) -> None:
         return Response(status_code=499)  # nobody reads it; the log and the metrics do
 
 
-def _describe(app: FastAPI) -> None:
-    """Problems instead of FastAPI's own validation errors in the OpenAPI document."""
+def _describe(app: FastAPI, settings: Settings) -> None:
+    """Problems instead of FastAPI's own validation errors in the OpenAPI document, and limits."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = made()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "ProblemBody" not in schemas:
-            schemas["ProblemBody"] = ProblemBody.model_json_schema()
+        components = document.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
+        if "securitySchemes" not in components:  # FastAPI makes the document once
+            form = document["paths"]["/v1/detect/batch"]["post"]["requestBody"]["content"]
+            files = form["multipart/form-data"]["schema"]["properties"]["files"]
+            files["maxItems"] = settings.max_files
+            template = "#/components/schemas/{model}"
+            for model in (ProblemBody, DetectAnswer):
+                schema = model.model_json_schema(ref_template=template)
+                schemas |= schema.pop("$defs", {})
+                schemas[model.__name__] = schema
             schemas.pop("HTTPValidationError", None)
             schemas.pop("ValidationError", None)
-            document["components"]["securitySchemes"] = {
+            components["securitySchemes"] = {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             }

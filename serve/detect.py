@@ -7,17 +7,23 @@ from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
 from yolov4sdk import Detections
 
 from .engine import Engine
 from .middleware import request_id
 from .problems import Problem
-from .schemas import BatchAnswer, DetectAnswer, Detecting, Formatted, problems
+from .schemas import BatchAnswer, Detecting, Formatted, problems
 from .uploads import many_images, one_image, until_gone
 
 router = APIRouter(prefix="/v1/detect", tags=["detection"])
 
+# A PNG of one pixel: the document's example can be sent as it stands.
+_PIXEL: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5E"
+    "rkJggg=="
+)
 _BINARY: Final = {"type": "string", "format": "binary"}
 _IMAGE: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {
     "image/jpeg": {"schema": _BINARY},
@@ -33,7 +39,7 @@ _IMAGE: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {
             "type": "object", "additionalProperties": False, "required": ["image"],
             "properties": {"image": {"type": "string", "format": "byte", "description": "base64"}},
         },
-        "example": {"image": "/9j/4AAQSkZJRgABAQAAAQABAAD..."},
+        "example": {"image": _PIXEL},
     },
 }}}  # fmt: skip
 _IMAGES: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {
@@ -45,10 +51,8 @@ _IMAGES: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {
 _ERRORS: Final = problems(400, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON by orjson."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """Encode."""
@@ -127,6 +131,3 @@ async def detect_batch(request: Request, query: Detecting) -> Response:
 def answer(model: str, found: Detections) -> dict[str, Any]:
     """A `DetectAnswer`."""
     return {"model": model, **found.to_dict()}
-
-
-__all__ = ["DetectAnswer", "answer", "router"]

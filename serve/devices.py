@@ -128,8 +128,12 @@ class Device:
         crashes, started = 0, time.monotonic()
         while True:
             if self._child is not None:
-                with contextlib.suppress(ChildLost):
+                try:
                     await self._feed(self._child)
+                except ChildLost:
+                    pass
+                except Exception:  # a fault of ours must not stop the device for good
+                    log.exception("the loop of %s failed", self.name)
                 if time.monotonic() - started > HEALTHY:
                     crashes = 0
                 log.error("the worker of %s was lost; it is started again", self.name)
@@ -204,6 +208,8 @@ class Device:
             await child.gone()
             raise ChildLost from error
         finally:
+            for job in batch:  # answered already, unless there is a fault of ours
+                job.fail(Problem(500))
             lane.running -= 1
             engine.drop(batch)
 

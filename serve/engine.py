@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,6 +36,8 @@ from .lanes import Job, Lane, catch_up
 from .metrics import Metrics
 from .problems import Problem, overloaded
 from .settings import Settings
+
+log = logging.getLogger("yolov4sdk.serve")
 
 State = Literal["ready", "restarting", "draining"]
 
@@ -374,6 +377,9 @@ class Engine:
             self.stage(lane, "decode", time.monotonic() - started)
         except Problem as problem:
             job.fail(problem)
+        except Exception:
+            log.exception("decoding failed for a fault of the service")
+            job.fail(Problem(500))
         finally:
             lane.expected -= 1
             if job.plan is not None and not job.result.done():

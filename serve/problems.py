@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -47,5 +48,5 @@ class Problem(Exception):
 
 def overloaded(detail: str, retry_after: float = 1) -> Problem:
     """503 with Retry-After in whole seconds, at least 1."""
-    seconds = max(1, round(retry_after + 0.5))
+    seconds = max(1, math.ceil(retry_after))
     return Problem(503, "Service overloaded", detail, {"Retry-After": str(seconds)})

@@ -22,6 +22,8 @@ from yolov4sdk.errors import SettingError
 PREFIX: Final = "YOLOV4SDK_"
 CONFIG: Final = "YOLOV4SDK_CONFIG"
 """Environment variable with the path of a TOML file of settings."""
+CLIENT_KEY: Final = "YOLOV4SDK_API_KEY"
+"""Environment variable of the client's key, which may be set beside a service."""
 
 Words = Annotated[tuple[str, ...], NoDecode]
 """A list that the environment gives as words with commas between them."""
@@ -194,7 +196,7 @@ def _check_names() -> None:
     known = {name.upper() for name in Settings.model_fields}
     for variable in sorted(os.environ):
         name = variable.removeprefix(PREFIX)
-        if variable in (name, CONFIG) or name in known:
+        if variable in (name, CONFIG, CLIENT_KEY) or name in known:
             continue
         if hint := _hint(name.lower()):
             raise SettingError(f"{variable} is no setting{hint}")

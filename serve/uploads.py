@@ -44,7 +44,7 @@ async def many_images(request: Request, most: int) -> list[tuple[str, bytes]]:
     """File names and contents of a multipart form, in its order. Names are the client's words.
 
     Raises:
-        Problem: 400 a broken form, 413 too many files or parts, 415 no form, 422 no file.
+        Problem: 400 a broken form, 413 too large, 415 no form, 422 no file, or too many.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise _wrong_type("multipart/form-data")
@@ -60,7 +60,7 @@ async def many_images(request: Request, most: int) -> list[tuple[str, bytes]]:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        status = 413 if error.message.startswith("Too many") else 400
+        status = 422 if error.message.startswith("Too many") else 400
         raise Problem(status, "Wrong form", error.message) from None
     files = [
         (item.filename or "", await item.read())

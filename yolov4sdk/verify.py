@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .backends import Outputs, load_backend
 from .errors import SettingError, TensorError
+from .images import read_image
 from .postprocess import box_iou, nms, suppress
 from .preprocess import letterbox, letterbox_plan, to_input
 from .spec import ModelSpec
@@ -20,6 +21,8 @@ from .spec import Outputs as OutputForm
 
 MATCH_IOU: Final = 0.9
 """Two detections match when they overlap by more than this and have the same class."""
+CHUNK: Final = 16
+"""Images that are in memory at a time."""
 SLACK: Final = 64
 """Rows beyond the K of a reduced graph that may belong to it, where scores nearly tie."""
 
@@ -146,7 +149,7 @@ def compare(
 
 def compare_artefacts(
     artefacts: Sequence[str | Path | Runner],
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[np.uint8] | str | Path],
     *,
     size: tuple[int, int] | None = None,
     conf: float = 0.25,
@@ -154,9 +157,11 @@ def compare_artefacts(
 ) -> list[Agreement]:
     """Run artefacts on the same images and compare each with the first.
 
+    Images are read and run a few at a time, so that any number of them fits into memory.
+
     Args:
         artefacts: files or loaded backends; the first is the reference.
-        images: uint8 BGR [H, W, 3] each.
+        images: files, or uint8 BGR [H, W, 3] each.
         size: (height, width) of the input for dynamic artefacts; a fixed one decides by itself.
         conf, iou: thresholds of the detections that are matched.
 
@@ -165,6 +170,7 @@ def compare_artefacts(
 
     Raises:
         SettingError: fewer than two artefacts, no images, different classes or fixed sizes.
+        ImageError: an image cannot be read.
     """
     if len(artefacts) < 2 or not images:
         raise SettingError("a comparison needs at least two artefacts and one image")
@@ -173,9 +179,31 @@ def compare_artefacts(
             opened.enter_context(load_backend(a)) if isinstance(a, str | Path) else a
             for a in artefacts
         ]
-        canvases = canvas_batch(images, _common_size([b.spec for b in loaded], size))
-        reference, *others = [run(backend, canvases) for backend in loaded]
-        return [compare(reference, other, conf=conf, iou=iou) for other in others]
+        canvas = common_size([b.spec for b in loaded], size)
+        parts: list[list[Agreement]] = []
+        for start in range(0, len(images), CHUNK):
+            pixels = [
+                read_image(image) if isinstance(image, str | Path) else image
+                for image in images[start : start + CHUNK]
+            ]
+            canvases = canvas_batch(pixels, canvas)
+            reference, *others = [run(backend, canvases) for backend in loaded]
+            parts.append([compare(reference, other, conf=conf, iou=iou) for other in others])
+    return [merge(column) for column in zip(*parts, strict=True)]
+
+
+def merge(parts: Sequence[Agreement]) -> Agreement:
+    """One agreement for the images of several; means are weighted by the number of images."""
+    images = sum(part.images for part in parts)
+    return Agreement(
+        boxes_max=float(np.max([part.boxes_max for part in parts])),
+        boxes_mean=sum(part.boxes_mean * part.images for part in parts) / images,
+        scores_max=float(np.max([part.scores_max for part in parts])),
+        scores_mean=sum(part.scores_mean * part.images for part in parts) / images,
+        detections=sum(part.detections for part in parts),
+        unmatched=sum(part.unmatched for part in parts),
+        images=images,
+    )
 
 
 def canvas_batch(images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -226,7 +254,12 @@ def box_error(reference: NDArray[np.float32], value: NDArray[np.float32]) -> NDA
     return result
 
 
-def _common_size(specs: Sequence[ModelSpec], size: tuple[int, int] | None) -> tuple[int, int]:
+def common_size(specs: Sequence[ModelSpec], size: tuple[int, int] | None) -> tuple[int, int]:
+    """The (height, width) that artefacts of one model can all be given.
+
+    Raises:
+        SettingError: different classes, or different fixed sizes.
+    """
     if len({spec.names for spec in specs}) != 1:
         raise SettingError("the artefacts have different classes; they are not the same model")
     fixed = {spec.input_size for spec in specs if not spec.dynamic_size}

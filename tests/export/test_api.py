@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import export.api
 import export.check
 from export import export_model
-from export.check import drawn_image, real_image
+from export.check import real_image
 from export.half import halve
 from export.options import ExportOptions
 from yolov4sdk.cli.export import export as export_command
@@ -29,6 +29,7 @@ from yolov4sdk.errors import (
 )
 from yolov4sdk.models import Model, fold
 from yolov4sdk.models.checkpoints import save_checkpoint
+from yolov4sdk.synthetic import drawn_image
 
 from .conftest import Exporter, tiny
 

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.serve.service import Service
 
 from ..conftest import REPOSITORY
+from .micro import write_micro
 
 ADMIN, USER, SLOW = "admin-key", "user-key", "slow-key"
 
@@ -37,16 +38,18 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def micro(micro_artefacts: dict[str, Path]) -> Path:
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that takes a millisecond."""
-    return micro_artefacts["onnxruntime"]
+    return write_micro(tmp_path_factory.mktemp("micro") / "micro.onnx")
 
 
 @pytest.fixture(scope="session")
 def service(micro: Path) -> Iterator[Service]:
     """Open to everybody, with limits that tests reach."""
-    settings = {"max_body": 1_000_000, "body_limit": 2, "decode_limit": 1, "max_files": 4}
-    with Service(f"micro={micro}", header_limit=2, max_streams=2, **settings) as running:
+    limits = {"max_body": 1_000_000, "max_files": 4, "max_streams": 2, "header_limit": 2}
+    # long where a busy machine must not trip them
+    times = {"body_limit": 5, "decode_limit": 30, "deadline": 60}
+    with Service(f"micro={micro}", **limits, **times) as running:
         yield running
 
 

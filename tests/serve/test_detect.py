@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import httpx
@@ -32,7 +33,7 @@ def problem(answer: httpx.Response, status: int) -> dict[str, str]:
     return body
 
 
-def test_says_what_the_detector_says(client: httpx.Client, micro: object) -> None:
+def test_says_what_the_detector_says(client: httpx.Client, micro: Path) -> None:
     with Detector(micro, conf=0.0, max_det=5) as detector:
         expected = {"model": "micro", **detector(PHOTO).to_dict()}
     query = {"conf": 0, "max_det": 5}
@@ -80,7 +81,7 @@ def test_batch_has_a_problem_for_each_bad_file(client: httpx.Client) -> None:
     assert results[1]["problem"]["request_id"] == answer.headers["x-request-id"]
     assert results[2]["image"] == {"height": 120, "width": 160}
     too_many = client.post(f"{DETECT}/batch", files=files * 2)
-    problem(too_many, 413)
+    problem(too_many, 422)
 
 
 @pytest.mark.parametrize(
@@ -137,16 +138,14 @@ PART = b'--b\r\nContent-Disposition: form-data; name="p%d"\r\n\r\nx\r\n'
         (b"x", BOUNDARY, 400),
         (b"--b\r\n\r\n\r\n--b--\r\n", BOUNDARY, 400),
         (b"x", "multipart/form-data", 400),
-        (b"".join(PART % i for i in range(10_000)) + b"--b--\r\n", BOUNDARY, 413),
+        (b"".join(PART % i for i in range(10_000)) + b"--b--\r\n", BOUNDARY, 422),
         (b"".join(PART % i for i in range(3)) + b"--b--\r\n", BOUNDARY, 422),
         (b"x" * 1_000_001, "image/jpeg", 413),
     ],
 )
 def test_bad_bodies(client: httpx.Client, body: bytes, kind: str, status: int) -> None:
     said = problem(client.post(DETECT, content=body, headers={"content-type": kind}), status)
-    assert "/" not in said.get("detail", "").replace("image/", "").replace(
-        "application/", ""
-    ).replace("multipart/", "").replace("https://", ""), "a path in an answer"
+    assert "site-packages" not in str(said) and str(PHOTOGRAPH.parent) not in str(said)
     assert client.post(DETECT, content=PHOTO).status_code == 200
 
 
@@ -176,21 +175,19 @@ def test_metadata_bombs(client: httpx.Client) -> None:
         assert client.post(DETECT, content=data).status_code in (200, 422)
 
 
-def test_decoding_ends_at_its_limit(client: httpx.Client, service: Service) -> None:
-    data = scan_bomb(2500, 90)
-    assert len(data) < 1_000_000 * 3
-    with Service(*service._models, decode_limit=1) as own:
+def test_decoding_ends_at_its_limit(micro: Path) -> None:
+    with Service(f"micro={micro}", decode_limit=3) as own:
         started = time.monotonic()
-        answer = httpx.post(f"http://127.0.0.1:{own.port}{DETECT}", content=data, timeout=60)
-        assert time.monotonic() - started < 10
-        assert "longer than 1 s" in problem(answer, 422)["detail"]
+        answer = httpx.post(f"http://127.0.0.1:{own.port}{DETECT}", content=scan_bomb(), timeout=60)
+        assert time.monotonic() - started < 15
+        assert "longer than 3 s" in problem(answer, 422)["detail"]
         good = httpx.post(f"http://127.0.0.1:{own.port}{DETECT}", content=PHOTO, timeout=60)
         assert good.status_code == 200
         assert own.metrics("yolov4sdk_restarts_total")['yolov4sdk_restarts_total{kind="decoder"}']
 
 
 def test_slow_clients_are_cut_off(service: Service) -> None:
-    """A byte a second: the head has header_limit, the body body_limit seconds, both 2 here."""
+    """A byte a second: the head has 2 seconds here, the body 5."""
     head = b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
     for start, expected in ((head, b""), (head + b"\r\n", b"HTTP/1.1 408")):
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as slow:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import typer
 
 from ..errors import YOLOv4Error
+from .benchmark import benchmark
 from .data import data_app
 from .detect import detect
 from .doctor import doctor
@@ -24,6 +25,7 @@ from .serve import serve
 from .train import train
 from .train_backbone import train_backbone
 from .val import val
+from .verify import verify
 
 app = typer.Typer(
     name="yolov4sdk",
@@ -39,6 +41,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "train-backbone": train_backbone,
     "val": val,
+    "verify": verify,
+    "benchmark": benchmark,
     "serve": serve,
     "models": models,
     "info": info,

@@ -18,8 +18,11 @@ from ..errors import SettingError
 if TYPE_CHECKING:
     from export import ExportResult
     from export.engine_export import EngineReport
+    from export.int8 import Quantisation
 
 ENGINE_PANEL = "TensorRT (--engine trt, trt-rtx)"
+INT8_PANEL = "INT8 (--precision int8)"
+TRITON_PANEL = "Triton (--engine triton)"
 
 
 def export(
@@ -48,7 +51,7 @@ def export(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="fp32 or fp16; TensorRT: bf16 too, and int8 from a quantised ONNX file. "
+            help="fp32, fp16 or int8 (with --calibration); TensorRT: bf16 too. "
             "Default: fp16 for TensorRT, else fp32."
         ),
     ] = None,
@@ -64,15 +67,54 @@ def export(
     conf: Annotated[float, typer.Option(help="With --nms: scores are above this.")] = 0.25,
     iou: Annotated[float, typer.Option(help="With --nms: overlap above which a box goes.")] = 0.45,
     max_det: Annotated[int, typer.Option(help="With --nms: rows of the outputs.")] = 300,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder, glob or data set of images it will be like.", rich_help_panel=INT8_PANEL
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Split of --calibration, a data set. Default: train.", rich_help_panel=INT8_PANEL
+        ),
+    ] = None,
+    val_data: Annotated[
+        Path | None,
+        typer.Option(help="Labelled data set whose mAP decides.", rich_help_panel=INT8_PANEL),
+    ] = None,
+    val_split: Annotated[
+        str | None,
+        typer.Option(help="Split of --val-data. Default: val.", rich_help_panel=INT8_PANEL),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="AP points (of 100) that may be lost. Default: 0.5.", rich_help_panel=INT8_PANEL
+        ),
+    ] = None,
+    qdq: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the ONNX file: cpu (default) or tensorrt.", rich_help_panel=INT8_PANEL
+        ),
+    ] = None,
     runtimes: Annotated[
-        str, typer.Option(help="Of a Triton repository: some of onnx,tensorrt,python.")
+        str, typer.Option(help="Some of onnx,tensorrt,python.", rich_help_panel=TRITON_PANEL)
     ] = "onnx",
     plan: Annotated[
-        Path | None, typer.Option(help="With the runtime tensorrt: its engine file.")
+        Path | None,
+        typer.Option(
+            help="With the runtime tensorrt: its engine file.", rich_help_panel=TRITON_PANEL
+        ),
     ] = None,
-    max_batch: Annotated[int, typer.Option(help="Of a Triton repository: images a run.")] = 8,
-    queue: Annotated[int, typer.Option(help="Of a Triton repository: waiting requests.")] = 64,
-    instances: Annotated[int, typer.Option(help="Of a Triton repository: copies a device.")] = 1,
+    max_batch: Annotated[int, typer.Option(help="Images a run.", rich_help_panel=TRITON_PANEL)] = 8,
+    queue: Annotated[
+        int, typer.Option(help="Waiting requests.", rich_help_panel=TRITON_PANEL)
+    ] = 64,
+    instances: Annotated[
+        int, typer.Option(help="Copies a device.", rich_help_panel=TRITON_PANEL)
+    ] = 1,
     batch_profile: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +198,11 @@ def export(
         "compute_capability": tuple(c.strip() for c in (compute_capability or "").split(",") if c),
         "strip": strip, "refit": refit, "build_log": build_log,
     }  # fmt: skip
+    int8 = {
+        "calibration": calibration, "split": split, "val_data": val_data,
+        "val_split": val_split, "max_drop": max_drop, "qdq": qdq,
+    }  # fmt: skip
+    options |= {name: value for name, value in int8.items() if value is not None}
     with _bar() as progress:
         result = export_model(model, engine, output, progress, **options)
     if as_json:
@@ -217,6 +264,8 @@ def _show(result: ExportResult) -> None:
         _show_engine(console, result.engine)
     if result.checks:
         _show_checks(console, result)
+    if result.quantisation is not None:
+        _show_quantisation(console, result.quantisation)
     seconds, peaks = result.seconds, result.peak_memory
     memory = "; ".join(
         f"{what} {seconds[i]:.1f} s" + (f", peak memory {peak / 1e9:.2f} GB" if peak else "")
@@ -260,3 +309,18 @@ def _show_checks(console: Console, result: ExportResult) -> None:
             f"{found.detections - found.unmatched} of {found.detections}",
         )
     console.print(table)
+
+
+def _show_quantisation(console: Console, made: Quantisation) -> None:
+    table = Table(title=f"INT8, calibrated on {made.calibrated_on} images; against the float file")
+    for column in ("method", "detections matched", "scores, mean error", "chosen"):
+        table.add_column(column)
+    for name, found in made.candidates.items():
+        chosen = "yes" if name == made.method else ""
+        table.add_row(name, f"{found.matched:.1%}", f"{found.scores_mean:.1e}", chosen)
+    console.print(table)
+    if made.ap_before is None or made.ap_after is None:
+        console.print("mAP not measured: give labelled images with --val-data")
+    else:
+        lost = made.ap_before - made.ap_after
+        console.print(f"AP50-95 {made.ap_before:.2f} -> {made.ap_after:.2f}, {lost:+.2f} lost")

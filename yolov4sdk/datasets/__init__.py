@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from yolov4sdk.datasets.dataset import DatasetReport, DetectionDataset, check_splits
 from yolov4sdk.datasets.headers import image_size
-from yolov4sdk.datasets.load import find_splits, load_dataset
+from yolov4sdk.datasets.load import find_images, find_splits, load_dataset
 from yolov4sdk.datasets.write import write_dataset
 
 __all__ = [
     "DatasetReport",
     "DetectionDataset",
     "check_splits",
+    "find_images",
     "find_splits",
     "image_size",
     "load_dataset",

@@ -9,6 +9,7 @@ from typing import Final
 from yolov4sdk.datasets import coco, voc, yolo
 from yolov4sdk.datasets.dataset import DetectionDataset
 from yolov4sdk.errors import DatasetError
+from yolov4sdk.sources import expand
 
 SPLITS: Final = ("train", "val", "test")
 
@@ -48,6 +49,29 @@ def load_dataset(
             f"{source}: expected a data.yaml, a COCO .json, a .txt list of images, or a folder"
         )
     return dataset if names is None else dataset.with_names(names)
+
+
+def find_images(source: str | Path, split: str = "train") -> list[Path]:
+    """The image files of a data set's split, a folder (with its subfolders), a glob or one file.
+
+    Args:
+        source: as `load_dataset` takes it, or as `yolov4sdk.sources.expand` does.
+        split: of a data set; a plain folder has none.
+
+    Raises:
+        ImageNotFoundError: nothing there, or no image in it.
+        DatasetError: a data set that cannot be read, or whose split is empty.
+    """
+    path = Path(source)
+    described = path.is_dir() and (
+        (path / "Annotations").is_dir() or any(path.glob("data.y*ml")) or any(path.glob("*.json"))
+    )
+    if not described and path.suffix.lower() not in {".yaml", ".yml", ".json", ".txt"}:
+        return expand([source])
+    images = load_dataset(path, split).images
+    if not images:
+        raise DatasetError(f"the split {split!r} of {source} has no images")
+    return images
 
 
 def _read_folder(folder: Path, split: str) -> DetectionDataset:

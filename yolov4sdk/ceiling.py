@@ -1,0 +1,91 @@
+"""The machine's own matrix rate: what a network's speed is a share of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from .cpu import available_cpus
+
+SIDE: Final = 2048
+"""Of the matrices: large enough to keep all units busy, small enough for the cache."""
+ROUNDS: Final = 8
+
+Run = Callable[[], Any]
+
+
+def matrix_rates(rounds: int = ROUNDS) -> dict[str, float]:
+    """Operations a second (2 x multiply-add) of a matrix product on the CPU, by precision.
+
+    For each precision the best of what is installed (NumPy, torch, OpenVINO), by its fastest run:
+    a ceiling is not an average. A precision that no runtime here computes in is left out.
+    """
+    rates: dict[str, float] = {}
+    for probes in (_numpy, _torch, _openvino):
+        try:
+            runs = probes()
+        except ImportError:
+            continue
+        for precision, run in runs.items():
+            run()
+            fastest = min(_seconds(run) for _ in range(rounds))
+            rates[precision] = max(rates.get(precision, 0.0), 2 * SIDE**3 / fastest)
+    return rates
+
+
+def _seconds(run: Run) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _matrix() -> Any:
+    return np.random.default_rng(0).random((SIDE, SIDE), np.float32)
+
+
+def _numpy() -> dict[str, Run]:
+    a, out = _matrix(), np.empty((SIDE, SIDE), np.float32)
+    return {"fp32": lambda: np.matmul(a, a, out=out)}
+
+
+def _torch() -> dict[str, Run]:
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), available_cpus()))
+    single = torch.from_numpy(_matrix())
+    half = single.bfloat16()
+    return {"fp32": lambda: single @ single, "bf16": lambda: half @ half}
+
+
+def _openvino() -> dict[str, Run]:
+    import openvino
+
+    core = openvino.Core()
+    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    runs: dict[str, Run] = {}
+    for precision, name in (("fp32", "FP32"), ("bf16", "BF16"), ("int8", "INT8")):
+        if name in offered:
+            config = {
+                "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+                "INFERENCE_NUM_THREADS": available_cpus(),
+            }
+            model = _product(openvino, quantised=precision == "int8")
+            request = core.compile_model(model, "CPU", config).create_infer_request()
+            runs[precision] = partial(request.infer, {0: _matrix()})
+    return runs
+
+
+def _product(openvino: Any, quantised: bool) -> Any:
+    """y = x W as a model; quantised: both in eight bits, as a quantiser would write it."""
+    ops = openvino.opset13
+    x = ops.parameter([SIDE, SIDE], np.float32)
+    weight = ops.constant(_matrix() - 0.5)
+    left, right = x, weight
+    if quantised:
+        left = ops.fake_quantize(x, *(np.float32(v) for v in (0, 1, 0, 1)), 256)
+        right = ops.fake_quantize(weight, *(np.float32(v) for v in (-0.5, 0.5, -0.5, 0.5)), 255)
+    return openvino.Model([ops.matmul(left, right, False, True)], [x])

@@ -1,0 +1,185 @@
+"""`yolov4sdk benchmark`: how fast models are, by runtime, precision, batch and size."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.table import Table
+
+from ..backends import BY_SUFFIX, Backend
+from ..benchmark import Case, Measurement
+from ..benchmark import benchmark as measure
+from ..benchmark import plot as draw_plot
+from ..ceiling import matrix_rates
+from ..datasets import load_dataset
+from ..errors import SettingError
+from ..evaluation import evaluate
+from ..timing import machine
+from .console import wide_console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def benchmark(
+    models: Annotated[
+        list[str], typer.Argument(help="Model files, or built-in names (random weights).")
+    ],
+    backend: Annotated[
+        str | None, typer.Option(help="Some of torch,onnxruntime,openvino. Default: the files'.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Some of fp32,bf16,fp16, where a runtime chooses. Default: its own."),
+    ] = None,
+    batch: Annotated[str | None, typer.Option(help="Batch sizes: 1,8.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Sizes: 320,640 or 384x640 (height x width).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "cpu",
+    rounds: Annotated[int, typer.Option(help="Runs of each that count.")] = 20,
+    data: Annotated[
+        Path | None, typer.Option(help="A labelled data set: measure the mAP of each too.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of it.")] = "val",
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw accuracy against latency (.png, .svg); needs --data.")
+    ] = None,
+    ceiling: Annotated[
+        bool, typer.Option(help="Measure the machine's matrix rate in the same run.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Measure latency and throughput; all cases run in turn, in one process."""
+    if plot is not None and data is None:
+        raise SettingError("a plot of accuracy needs labels: give a data set with --data")
+    dataset = load_dataset(data, split) if data is not None else None
+
+    def accuracy(loaded: Backend) -> float:
+        assert dataset is not None
+        size = max(loaded.spec.input_size)
+        return 100 * evaluate(loaded, dataset, size=size, rectangular=False, batch=4).ap
+
+    batches = [_positive(text, "--batch") if text else None for text in _listed(batch) or [""]]
+    sizes = [_size(text) if text else None for text in _listed(size) or [""]]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [file for model in models for file in _files(model, _listed(backend), Path(folder))]
+        cases = [
+            Case(file, name, kind, count, pixels)
+            for (file, name), kind, count, pixels in product(
+                files, _listed(precision) or [None], batches, sizes
+            )
+        ]
+        rates = matrix_rates() if ceiling and device == "cpu" else {}
+        found, skipped = measure(
+            cases,
+            device=device,
+            rounds=rounds,
+            rates=rates,
+            accuracy=accuracy if dataset is not None else None,
+        )
+    if plot is not None:
+        draw_plot(found, plot)
+    left_out = [{"case": _name(item.case), "reason": item.reason} for item in skipped]
+    if as_json:
+        report = {
+            "machine": machine(),
+            "rounds": rounds,
+            "matrix_rates": rates,
+            "measurements": [item.to_dict() for item in found],
+            "skipped": left_out,
+        }
+        typer.echo(json.dumps(report))
+    else:
+        _show(found, rates, left_out)
+    if not found:
+        raise typer.Exit(1)
+
+
+def _listed(text: str | None) -> list[Any]:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else []
+
+
+def _positive(text: str, option: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise SettingError(f"{option} takes positive numbers, separated by commas, got {text!r}")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = [_positive(side, "--size") for side in text.split("x")]
+    if len(sides) > 2:
+        raise SettingError(f"--size takes 640 or 384x640 (height x width), got {text!r}")
+    return sides[0], sides[-1]
+
+
+def _files(model: str, backends: list[str], folder: Path) -> list[tuple[Path, str | None]]:
+    """Files to run and their backends; a built-in model is written for each backend first."""
+    path = Path(model)
+    if path.suffix.lower() in BY_SUFFIX:
+        return [(path, name) for name in backends] or [(path, None)]
+    from export import export_model
+
+    from ..models import build_model
+    from ..models.checkpoints import save_checkpoint
+
+    network = build_model(model).eval()
+    native = folder / f"{model}.safetensors"
+    save_checkpoint(network, native)
+    files: list[tuple[Path, str | None]] = []
+    for name in backends or ["onnxruntime", "openvino"]:
+        suffix = next((s for s, readers in BY_SUFFIX.items() if readers[0] == name), None)
+        if suffix is None:
+            raise SettingError(f"no file can be made for the backend {name!r}")
+        if suffix != native.suffix:
+            engine = "onnx" if suffix == ".onnx" else "openvino"
+            export_model(network, engine, native.with_suffix(suffix), batch=None, dynamic=True)
+        files.append((native.with_suffix(suffix), name))
+    return files
+
+
+def _name(case: Case) -> str:
+    parts = [case.model.name, case.backend, case.precision]
+    if case.batch is not None:
+        parts.append(f"batch {case.batch}")
+    if case.size is not None:
+        parts.append(f"{case.size[0]} x {case.size[1]}")
+    return ", ".join(part for part in parts if part)
+
+
+def _show(
+    found: Sequence[Measurement], rates: dict[str, float], skipped: list[dict[str, str]]
+) -> None:
+    console = wide_console()
+    console.print(machine())
+    if rates:
+        shown = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())
+        console.print(f"matrix rate, GFLOP/s: {shown}")
+    table = Table(title="milliseconds a batch", box=SIMPLE, padding=(0, 1, 0, 0))
+    labelled = any(item.ap is not None for item in found)
+    columns = ("model", "runtime", "", "batch", "size", "pre", "network", "p95", "p99", "post")
+    for column in (*columns, "img/s", "of peak", "MB", *(["AP"] if labelled else [])):
+        table.add_column(column)
+    for m in found:
+        times = (m.preprocess, m.network, m.p95, m.p99, m.postprocess)
+        table.add_row(
+            Path(m.model).name,
+            m.backend,
+            m.precision,
+            str(m.batch),
+            f"{m.size[0]}x{m.size[1]}",
+            *(f"{value:.1f}" for value in times),
+            f"{m.throughput:.1f}",
+            "-" if m.share is None else f"{m.share:.0%}",
+            "-" if m.memory is None else f"{m.memory / 1e6:.0f}",
+            *([f"{m.ap:.2f}" if m.ap is not None else "-"] if labelled else []),
+        )
+    console.print(table)
+    for item in skipped:
+        console.print(f"not measured: {item['case']}: {item['reason']}", soft_wrap=True)
