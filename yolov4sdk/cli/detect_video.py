@@ -78,8 +78,8 @@ def detect_streams(
         task = progress.add_task("detecting", total=None)
         for frame in stream:
             if (index := frame.source_index) not in effects:  # now its source's rate is known
-                rate = stream.sources[index].rate
-                effects[index] = make_effects(**({"rate": float(rate)} if rate else {}))
+                known = stream.sources[index].rate
+                effects[index] = make_effects(**({"rate": float(known)} if known else {}))
             image, found = effects[index](frame.image, frame.detections, frame.time)
             frame = replace(frame, image=image, detections=found)
             frames, boxes = frames + 1, boxes + len(frame.detections)
