@@ -15,7 +15,6 @@ from yolov4sdk.engines.layers import kernels, precision_table
 from yolov4sdk.engines.options import EngineOptions
 from yolov4sdk.engines.sidecar import capability_fits
 from yolov4sdk.engines.store import describe, write_engine
-from yolov4sdk.errors import SettingError
 from yolov4sdk.spec import ModelSpec
 
 from .options import ExportOptions
@@ -112,18 +111,12 @@ def checked_graph(
 ) -> tuple[Path, list[Check]]:
     """An ONNX file of the precision in `spec`, and how it compares with the source.
 
-    Raises:
-        SettingError: int8 is wanted, and the source is no quantised graph.
+    For int8 the source is a quantised file: the caller quantises.
     """
     from .check import check_file
 
     if isinstance(source, GraphSource) and spec.precision == source.spec.precision:
         return source.path, []  # nothing was made, so there is nothing to compare
-    if spec.precision == "int8":
-        raise SettingError(
-            "an int8 engine is built from a quantised ONNX file (with QuantizeLinear nodes); "
-            "quantise the model first and export the file that comes out"
-        )
     graph = folder / "graph.onnx"
     if spec.precision != "bf16":
         source.write_onnx(graph, options, spec)

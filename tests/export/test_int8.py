@@ -197,7 +197,7 @@ def test_accuracy_is_really_measured(
         (
             {"calibration": "pictures", "precision": "fp16"},
             SettingError,
-            "calibration belong to precision int8, not fp16",
+            "calibration belong to precision int8 of a float model, not to fp16",
         ),
     ],
 )
