@@ -100,7 +100,7 @@ def write_all(
     files |= {name: folder / f"{name}.xml" for name in ("openvino", "openvino int8")}
     write_onnx(model, files["plain"], options, spec, mish="softplus", folded=False)
     write_onnx(model, files["ours"], options, spec)
-    write_onnx(model, files["operator"], options, spec, mish="operator")
+    write_onnx(model, files["operator"], options, spec, mish="operator", mish_first=True)
     write_openvino(files["operator"], files["openvino"], spec)
     images = CalibrationSet.of(calibration, "train", spec)
     int8_onnx.quantise(files["ours"], files["ours int8"], images, "minmax", spec)

@@ -245,7 +245,7 @@ def _quantise(
     engine = "onnx" if engine in FLAVOURS else engine
     single = dataclasses.replace(options, precision="fp32")
     target = path.with_suffix(ENGINES[engine])
-    files = _write(source, engine, target, single, spec.replace(precision="fp32"))
+    files = _write(source, engine, target, single, spec.replace(precision="fp32"), mish_first=True)
     return quantiser.write(files[-1], path.parent / "int8")
 
 
@@ -277,11 +277,16 @@ def _require_runtime(engine: str) -> None:
 
 
 def _write(
-    source: Source, engine: str, path: Path, options: ExportOptions, spec: ModelSpec
+    source: Source,
+    engine: str,
+    path: Path,
+    options: ExportOptions,
+    spec: ModelSpec,
+    mish_first: bool = False,
 ) -> tuple[Path, ...]:
     """Write the files of an engine that is not TensorRT's; the main one is last."""
     if engine == "onnx":
-        source.write_onnx(path, options, spec)
+        source.write_onnx(path, options, spec, mish_first=mish_first)
         return (path,)
     from .openvino_export import write_openvino
 
@@ -292,5 +297,6 @@ def _write(
         dataclasses.replace(options, precision=single),
         spec.replace(precision=single),
         mish="operator",
+        mish_first=True,
     )
     return write_openvino(graph, path, spec)

@@ -43,6 +43,7 @@ def write_onnx(
     spec: ModelSpec,
     mish: MishForm = "sigmoid",
     folded: bool = True,
+    mish_first: bool = False,
 ) -> None:
     """Trace a network and write it with its spec.
 
@@ -53,6 +54,9 @@ def write_onnx(
         spec: written into the metadata; its size is traced.
         mish: "operator" is for OpenVINO; "softplus" and `folded=False` give the plain export that
             benchmarks compare with.
+        mish_first: a Mish after a concatenation moves before it: OpenVINO then has one kernel for
+            it and the convolution, and INT8 quantises what is activated. TensorRT has six kernels
+            more of yolov4-csp.
 
     Raises:
         ExportError: the exporter failed.
@@ -62,7 +66,7 @@ def write_onnx(
         network = halve(network)
     traced = _trace(network, options, spec)
     del network
-    if folded:
+    if mish_first:
         mish_before_concat(traced)
     expand_mish(traced, mish)
     _label(traced, spec)

@@ -40,7 +40,12 @@ class Source(Protocol):
         ...
 
     def write_onnx(
-        self, path: Path, options: ExportOptions, spec: ModelSpec, mish: MishForm = "sigmoid"
+        self,
+        path: Path,
+        options: ExportOptions,
+        spec: ModelSpec,
+        mish: MishForm = "sigmoid",
+        mish_first: bool = False,
     ) -> None:
         """Write the graph, in float32 or float16; a finished graph keeps its form of Mish."""
         ...
@@ -70,12 +75,17 @@ class NetworkSource:
         return options.artefact_spec(self.spec, sdk_version)
 
     def write_onnx(
-        self, path: Path, options: ExportOptions, spec: ModelSpec, mish: MishForm = "sigmoid"
+        self,
+        path: Path,
+        options: ExportOptions,
+        spec: ModelSpec,
+        mish: MishForm = "sigmoid",
+        mish_first: bool = False,
     ) -> None:
         """See `Source.write_onnx`."""
         from .onnx_export import write_onnx
 
-        write_onnx(self._model, path, options, spec, mish)
+        write_onnx(self._model, path, options, spec, mish, mish_first=mish_first)
 
     def reference(self) -> Runner:
         """The network, unfolded and in float32."""
@@ -112,7 +122,12 @@ class GraphSource:
         return spec.replace(precision=options.precision)
 
     def write_onnx(
-        self, path: Path, options: ExportOptions, spec: ModelSpec, mish: MishForm = "sigmoid"
+        self,
+        path: Path,
+        options: ExportOptions,
+        spec: ModelSpec,
+        mish: MishForm = "sigmoid",
+        mish_first: bool = False,
     ) -> None:
         """See `Source.write_onnx`."""
         if spec.precision == self.spec.precision:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +17,7 @@ from yolov4sdk.errors import DeviceError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _KEEP = 1 << 30  # bytes
+_SIGCHLD = getattr(signal, "SIGCHLD", 0)  # Windows has none
 
 
 def pick_device(name: str, world: World) -> torch.device:
@@ -40,7 +43,10 @@ def pick_device(name: str, world: World) -> torch.device:
 
 @contextmanager
 def tuned(device: torch.device, threads: int | None, world: World) -> Iterator[None]:
-    """Set up the process for training on `device`; threads and denormals are reset afterwards.
+    """Set up the process for training on `device`; all is as it was afterwards.
+
+    That are torch's threads, denormals, and the handler of SIGCHLD, which torch's loader sets for
+    ever at its first worker: another library's child would be reported to it.
 
     Args:
         device: as picked.
@@ -48,6 +54,8 @@ def tuned(device: torch.device, threads: int | None, world: World) -> Iterator[N
         world: the processes; all are taken to be on this machine.
     """
     before = torch.get_num_threads()
+    main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(_SIGCHLD) if main_thread and _SIGCHLD else None
     torch.set_num_threads(threads or max(1, available_cpus() // world.size))
     # Denormal numbers cost a hundred cycles each, and say nothing in weights and gradients.
     torch.set_flush_denormal(True)
@@ -60,6 +68,8 @@ def tuned(device: torch.device, threads: int | None, world: World) -> Iterator[N
     finally:
         torch.set_num_threads(before)
         torch.set_flush_denormal(False)
+        if handler is not None:
+            signal.signal(_SIGCHLD, handler)
 
 
 def _keep_freed_memory() -> None:

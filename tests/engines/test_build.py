@@ -94,10 +94,7 @@ def test_profile(graph: Graph) -> None:
 
 @pytest.mark.parametrize("name", ["yolov4-csp"])
 def test_mish_is_fused_as_silu_is(graph: Graph, name: str, tmp_path: Path) -> None:
-    """No more kernels than with the cheapest activation there is, and none of a lone Mish.
-
-    There are fewer: a Mish after a concatenation moves before it, into the convolutions.
-    """
+    """As many kernels as with the cheapest activation there is, and none of a lone Mish."""
     mish = build(graph(name, precision="fp16"), compute_capability=("8.9",))
     model = small(name)
     for module in list(model.modules()):
@@ -108,7 +105,7 @@ def test_mish_is_fused_as_silu_is(graph: Graph, name: str, tmp_path: Path) -> No
     write_onnx(model, tmp_path / "f.onnx", options, options.artefact_spec(model.spec, "test"))
     convert_onnx(tmp_path / "f.onnx", tmp_path / "silu.onnx", "fp16")
     silu = build(tmp_path / "silu.onnx", compute_capability=("8.9",))
-    assert kernels(mish.layers) <= kernels(silu.layers)
+    assert kernels(mish.layers) == kernels(silu.layers)
     fused = [layer for layer in mish.layers if "CorrSigm" in layer.name]
     assert len(fused) > 0.5 * sum(mish.convolutions.values())
     # Mish as its definition says is what does not fuse: the comparison can tell.
