@@ -16,14 +16,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from .backends.base import ContextManager
 from .detections import Detections
 from .images import Pixels
 from .video import Picture, Reader
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 STOP_SECONDS: Final = 1.0  # longest wait for threads that hang in silent connections
 
@@ -52,7 +50,7 @@ class Frame:
     source_index: int
 
 
-class Stream:
+class Stream(ContextManager):
     """Iterator over the frames of one source or several; made by `Detector.stream`.
 
     The sources are opened and the threads started by the first `next`. `close`, the end of a
@@ -80,17 +78,6 @@ class Stream:
     def close(self) -> None:
         """End the threads and close the sources."""
         self._frames.close()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _frames(
