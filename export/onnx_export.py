@@ -147,6 +147,8 @@ def _symbolic_axes(options: ExportOptions, levels: int) -> list[dict[int, Any]] 
 
 def _label(model: ir.Model, spec: ModelSpec) -> None:
     """Metadata, producer, and the axes of inputs and outputs with readable names."""
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()  # torch's stack traces, with the paths of this machine
     model.metadata_props[METADATA_KEY] = spec.to_json()
     model.producer_name = PRODUCER
     model.producer_version = spec.provenance.get("sdk_version", "")

@@ -80,6 +80,10 @@ def test_the_spec_travels(exporter: Exporter, model: Model) -> None:
     assert flexible.provenance["nms"] == "conf 0.3, iou 0.45"
 
 
+def test_no_paths_of_the_machine_travel(exporter: Exporter) -> None:
+    assert str(Path(__file__).parents[2]).encode() not in exporter().path.read_bytes()
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize("size", SIZES)
 def test_any_size_and_batch(
