@@ -23,7 +23,7 @@ from yolov4sdk.spec import ModelSpec
 
 from .memory import peak_memory
 from .options import ExportOptions, Int8Options
-from .sources import GraphSource, Source, source_of
+from .sources import Source, source_of
 
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
@@ -145,11 +145,11 @@ def export_model(
             files, quantisation = _quantise(source, engine, path, settings, spec, quantiser)
             held_out = quantiser.calibration.held_out
         if engine in FLAVOURS:
-            from .engine_export import write_checked_engine
+            from .engine_export import Quantised, write_checked_engine
 
-            graph = source if quantiser is None else GraphSource(files[-1])
+            quantised = None if quantiser is None else Quantised(files[-1], held_out)
             files, checks, report = write_checked_engine(
-                graph, FLAVOURS[engine], path, settings, engine_options, spec, progress
+                source, FLAVOURS[engine], path, settings, engine_options, spec, progress, quantised
             )
             written, memory = time.perf_counter(), peak_memory()
         else:

@@ -86,6 +86,7 @@ def build_engine(
             network = job.parse()
             config = job.configure(spec, options, profile)
             convolutions = job.convolutions(network)
+            quantised = job.quantised_convolutions(network)
             engine = job.build(config, progress)
             job.keep_timing_cache(config, options.timing_cache)
             seconds = time.perf_counter() - started
@@ -99,7 +100,9 @@ def build_engine(
         capabilities=capabilities,
         profile=profile,
         layers=tuple(layers),
-        convolutions=check_precision(layers, convolutions, spec.precision, onnx_file.stem),
+        convolutions=check_precision(
+            layers, convolutions, spec.precision, onnx_file.stem, quantised
+        ),
         seconds=seconds,
     )
 
@@ -144,6 +147,18 @@ class _Job:
         """Names of the convolutions."""
         layers = (network.get_layer(index) for index in range(network.num_layers))
         return [layer.name for layer in layers if layer.type == self.trt.LayerType.CONVOLUTION]
+
+    def quantised_convolutions(self, network: Any) -> set[str]:
+        """Names of those whose input comes out of a dequantise node."""
+        trt = self.trt
+        layers = [network.get_layer(index) for index in range(network.num_layers)]
+        makers = {layer.get_output(0).name: layer.type for layer in layers}
+        return {
+            layer.name
+            for layer in layers
+            if layer.type == trt.LayerType.CONVOLUTION
+            and makers.get(layer.get_input(0).name) == trt.LayerType.DEQUANTIZE
+        }
 
     def configure(self, spec: ModelSpec, options: EngineOptions, profile: Profile) -> Any:
         """The builder's configuration."""
