@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yolov4sdk
 from yolov4sdk.artefacts import default_model
 from yolov4sdk.backends import BY_SUFFIX, TABLE
-from yolov4sdk.engines.build import require_space
+from yolov4sdk.engines.build import require_space, told_of_full_disk
 from yolov4sdk.engines.build_log import Progress
 from yolov4sdk.engines.flavour import FLAVOURS
 from yolov4sdk.engines.options import EngineOptions
@@ -139,6 +139,7 @@ def export_model(
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent)
         )
+        stack.enter_context(told_of_full_disk(target.parent))  # before the folder is emptied
         path = Path(folder) / target.name
         report = quantisation = held_out = None
         if quantiser is not None:

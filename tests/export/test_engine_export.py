@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from export import export_model
+from export.api import ENGINES
 from export.half_onnx import convert_onnx, round_onnx
 from yolov4sdk.backends import load_backend
 from yolov4sdk.cli import app
@@ -146,6 +149,21 @@ def test_only_float32_is_converted(exporter: Exporter, tmp_path: Path) -> None:
     onnx.save(big, tmp_path / "big.onnx")
     with pytest.raises(ExportError, match=r"holds 1e\+05, past the 65504"):
         convert_onnx(tmp_path / "big.onnx", tmp_path / "x.onnx", "fp16")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+@pytest.mark.parametrize("engine", ["onnx", "openvino", "trt-rtx"])
+def test_full_disk(model: Model, tmp_path: Path, engine: str) -> None:
+    """Each library says it in its own way, or not at all."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        with pytest.raises(ExportError, match=r"(no room on the disk|MB free).*elsewhere with -o"):
+            export_model(model, engine, tmp_path / f"x{ENGINES[engine]}")
+        assert not list(tmp_path.iterdir())
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_file_is_not_written_over_itself(exporter: Exporter) -> None:
