@@ -11,6 +11,7 @@ nvidia-modelopt goes into an environment of its own: docs/quantisation.md says h
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ from yolov4sdk.errors import ExportError
 from yolov4sdk.onnx_header import read_onnx_spec
 from yolov4sdk.spec import METADATA_KEY
 
-Writer = Callable[[Path], None]
+Writer = Callable[[Path], object]
 """Writes a Q/DQ graph."""
 
 
@@ -58,9 +59,9 @@ def main() -> None:
         spec = read_onnx_spec(single)
         images = CalibrationSet.of(args.calibration, args.split, spec, args.images)
         dataset = load_dataset(args.val_data, args.val_split).with_names(spec.names)
-        rows = {"float32": lambda path: path.write_bytes(single.read_bytes())}
+        rows: dict[str, Writer] = {"float32": lambda path: shutil.copyfile(single, path)}
         rows |= ours(single, images) | modelopts(single, images)
-        print("| quantiser | AP50-95 | convolutions int8 | half | kernels | engine MB |")
+        print("| quantiser | AP50-95 | convolutions int8 | others | kernels | engine MB |")
         print("|---|---|---|---|---|---|")
         for label, write in rows.items():
             if args.only in label:
@@ -134,10 +135,9 @@ def engine_columns(path: Path) -> str:
     except ExportError as error:
         return f"not built: {error} | | |"
     found = built.convolutions
-    half = sum(count for kind, count in found.items() if kind != "int8")
-    return (
-        f"{found.get('int8', 0)} | {half} | {kernels(built.layers)} | {len(built.engine) / 1e6:.1f}"
-    )
+    whole, eight = sum(found.values()), found.get("int8", 0)
+    size = len(built.engine) / 1e6
+    return f"{eight} | {whole - eight} | {kernels(built.layers)} | {size:.1f}"
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def export_model(
         if engine in FLAVOURS:
             from .engine_export import Quantised, write_checked_engine
 
-            quantised = None if quantiser is None else Quantised(files[-1], held_out)
+            quantised = None if held_out is None else Quantised(files[-1], held_out)
             files, checks, report = write_checked_engine(
                 source, FLAVOURS[engine], path, settings, engine_options, spec, progress, quantised
             )
