@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yolov4sdk
 from yolov4sdk.artefacts import default_model
 from yolov4sdk.backends import BY_SUFFIX, TABLE
-from yolov4sdk.engines.build import require_space
+from yolov4sdk.engines.build import require_space, told_of_full_disk
 from yolov4sdk.engines.build_log import Progress
 from yolov4sdk.engines.flavour import FLAVOURS
 from yolov4sdk.engines.options import EngineOptions
@@ -23,7 +23,7 @@ from yolov4sdk.spec import ModelSpec
 
 from .memory import peak_memory
 from .options import ExportOptions, Int8Options
-from .sources import GraphSource, Source, source_of
+from .sources import Source, source_of
 
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
@@ -108,8 +108,8 @@ def export_model(
         progress: is told how far the build of an engine is: (phase, steps done, steps in all).
         options: fields of `ExportOptions`: size, batch, dynamic, precision, uint8, topk, nms, conf,
             iou, max_det; for TensorRT also those of `EngineOptions`; with precision "int8" those of
-            `Int8Options`: calibration, split, val_data, val_split, max_drop, qdq. The precision is
-            float16 for TensorRT and float32 otherwise, where none is asked for.
+            `Int8Options`: calibration, split, calibration_images, val_data, val_split, max_drop,
+            qdq. The precision is float16 for TensorRT and float32 otherwise, where none is asked.
 
     Raises:
         SettingError: options outside their range or that exclude each other, a wrong suffix.
@@ -139,17 +139,18 @@ def export_model(
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent)
         )
+        stack.enter_context(told_of_full_disk(target.parent))  # before the folder is emptied
         path = Path(folder) / target.name
         report = quantisation = held_out = None
         if quantiser is not None:
             files, quantisation = _quantise(source, engine, path, settings, spec, quantiser)
             held_out = quantiser.calibration.held_out
         if engine in FLAVOURS:
-            from .engine_export import write_checked_engine
+            from .engine_export import Quantised, write_checked_engine
 
-            graph = source if quantiser is None else GraphSource(files[-1])
+            quantised = None if held_out is None else Quantised(files[-1], held_out)
             files, checks, report = write_checked_engine(
-                graph, FLAVOURS[engine], path, settings, engine_options, spec, progress
+                source, FLAVOURS[engine], path, settings, engine_options, spec, progress, quantised
             )
             written, memory = time.perf_counter(), peak_memory()
         else:

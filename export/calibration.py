@@ -17,8 +17,8 @@ from yolov4sdk.preprocess import to_input
 from yolov4sdk.spec import ModelSpec
 from yolov4sdk.verify import canvas_batch
 
-CALIBRATION_IMAGES: Final = 64
-"""As many as are used at most. Ranges settle after a few dozen images."""
+from .options import CALIBRATION_IMAGES
+
 HELD_OUT: Final = 16
 """As many as are kept back at most, to choose among calibration methods."""
 
@@ -38,8 +38,10 @@ class CalibrationSet:
     held_out: tuple[Path, ...]
 
     @classmethod
-    def of(cls, source: str | Path, split: str, spec: ModelSpec) -> CalibrationSet:
-        """Choose images of a folder, a glob or a data set, the same ones every time.
+    def of(
+        cls, source: str | Path, split: str, spec: ModelSpec, count: int = CALIBRATION_IMAGES
+    ) -> CalibrationSet:
+        """Choose `count` images of a folder, a glob or a data set, the same ones every time.
 
         Raises:
             SettingError: there are none; says what was looked for.
@@ -54,7 +56,7 @@ class CalibrationSet:
         order = np.random.default_rng(0).permutation(len(found))
         kept_back = min(HELD_OUT, max(1, len(found) // 5)) if len(found) > 1 else 0
         held_out = [found[i] for i in order[:kept_back]]
-        images = [found[i] for i in order[kept_back : kept_back + CALIBRATION_IMAGES]]
+        images = [found[i] for i in order[kept_back : kept_back + count]]
         return cls(spec, tuple(images), tuple(held_out or images))
 
     def __len__(self) -> int:

@@ -47,6 +47,19 @@ class EngineReport:
     ran: bool
 
 
+@dataclass(frozen=True)
+class Quantised:
+    """A Q/DQ graph that was made of the source on the way to an engine.
+
+    Attributes:
+        graph: its file; the parts that are not quantised are float32.
+        held_out: images that it was not calibrated on; the checks show these.
+    """
+
+    graph: Path
+    held_out: tuple[Path, ...]
+
+
 def write_checked_engine(
     source: Source,
     flavour: Flavour,
@@ -55,6 +68,7 @@ def write_checked_engine(
     engine_options: EngineOptions,
     spec: ModelSpec,
     progress: Progress | None = None,
+    quantised: Quantised | None = None,
 ) -> tuple[tuple[Path, ...], list[Check], EngineReport]:
     """Write x.engine and x.engine.json, and of a stripped engine x.weights.onnx.
 
@@ -69,7 +83,7 @@ def write_checked_engine(
     """
     from .check import check_file
 
-    graph, checks = checked_graph(source, path.parent, options, spec)
+    graph, checks = checked_graph(source, path.parent, options, spec, quantised)
     built = build_engine(graph, spec, flavour, engine_options, progress)
     agreement = {"onnx": _largest(checks)} if checks else {}
     weights: tuple[Path, ...] = ()
@@ -90,7 +104,10 @@ def write_checked_engine(
     if ran:
         batch, size = built.profile.batch, built.profile.size
         tries = list(dict.fromkeys((size[i], batch[i]) for i in range(3)))
-        on_gpu = check_file(path, source.reference(), options, spec, device="cuda", tries=tries)
+        on_gpu = check_file(
+            path, source.reference(), options, spec, device="cuda", tries=tries,
+            photographs=quantised.held_out if quantised else None,
+        )  # fmt: skip
         agreement["engine"] = _largest(on_gpu)
         checks += on_gpu
         files = write()
@@ -107,14 +124,25 @@ def write_checked_engine(
 
 
 def checked_graph(
-    source: Source, folder: Path, options: ExportOptions, spec: ModelSpec
+    source: Source,
+    folder: Path,
+    options: ExportOptions,
+    spec: ModelSpec,
+    quantised: Quantised | None = None,
 ) -> tuple[Path, list[Check]]:
     """An ONNX file of the precision in `spec`, and how it compares with the source.
 
-    For int8 the source is a quantised file: the caller quantises.
+    The caller quantises; what is left float32 then becomes float16 here.
     """
     from .check import check_file
 
+    if quantised is not None:
+        from .half_onnx import convert_onnx
+
+        graph = folder / "graph.onnx"
+        convert_onnx(quantised.graph, graph, "fp16")
+        shown = quantised.held_out
+        return graph, check_file(graph, source.reference(), options, spec, photographs=shown)
     if isinstance(source, GraphSource) and spec.precision == source.spec.precision:
         return source.path, []  # nothing was made, so there is nothing to compare
     graph = folder / "graph.onnx"

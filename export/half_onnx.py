@@ -30,9 +30,10 @@ def convert_onnx(source: Path, target: Path, precision: str) -> ModelSpec:
     """Write a copy of an ONNX file in another precision.
 
     Args:
-        source: float32, of this SDK.
+        source: float32, of this SDK; or int8, whose float parts become half ones. Its scales
+            do too, as strongly typed engines want it.
         target: written directly; the caller makes it atomic.
-        precision: "fp16" or "bf16".
+        precision: "fp16" or "bf16"; an int8 graph takes "fp16" alone and stays "int8" by its spec.
 
     Returns:
         The spec in the copy.
@@ -43,14 +44,18 @@ def convert_onnx(source: Path, target: Path, precision: str) -> ModelSpec:
     """
     model = ir.load(source)
     spec = ModelSpec.from_json(model.metadata_props[METADATA_KEY])
-    if spec.precision != "fp32":
+    quantised = spec.precision == "int8" and precision == "fp16"
+    if spec.precision != "fp32" and not quantised:
         raise SettingError(
             f"{source.name} is {spec.precision}, only float32 graphs are converted to {precision}; "
             f"leave --precision out, or export the .safetensors file"
         )
     _convert(model.graph, TYPES[precision])
     model.graph.sort()
-    spec = spec.replace(precision=precision)
+    if quantised:  # half scales came with opset 19; nothing else in these graphs changed from 18
+        model.graph.opset_imports[""] = max(19, model.graph.opset_imports[""])
+    else:
+        spec = spec.replace(precision=precision)
     model.metadata_props[METADATA_KEY] = spec.to_json()
     ir.save(model, target)
     return spec

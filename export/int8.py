@@ -77,7 +77,9 @@ class Quantiser:
         self._module = library(engine)
         self._options = {"qdq": int8.qdq} if engine == "onnx" else {}
         self._spec, self._max_drop = spec, int8.max_drop
-        self.calibration = CalibrationSet.of(int8.calibration, int8.split, spec)
+        self.calibration = CalibrationSet.of(
+            int8.calibration, int8.split, spec, int8.calibration_images
+        )
         self._labelled: DetectionDataset | None = None
         if int8.val_data is not None:
             dataset = load_dataset(int8.val_data, int8.val_split)

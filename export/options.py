@@ -11,6 +11,8 @@ from yolov4sdk.spec import ModelSpec
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 """bf16 is for TensorRT engines alone."""
+CALIBRATION_IMAGES: Final = 64
+"""As many as are used at most, where no other number is asked for."""
 QdqFor = Literal["cpu", "tensorrt"]
 NMS_CANDIDATES: Final = 3840
 """Best boxes that reach the suppression inside a graph; TensorRT's TopK takes no more."""
@@ -91,6 +93,7 @@ class Int8Options:
         calibration: a folder, a glob or a data set with images of the kind that the model will
             see; no labels are needed.
         split: of it, where it is a data set.
+        calibration_images: as many of them as are used at most.
         val_data: a labelled data set that decides; None decides by agreement with the float
             file alone.
         val_split: of it.
@@ -100,12 +103,16 @@ class Int8Options:
 
     calibration: str | Path
     split: str = "train"
+    calibration_images: int = CALIBRATION_IMAGES
     val_data: str | Path | None = None
     val_split: str = "val"
     max_drop: float = 0.5
     qdq: QdqFor = "cpu"
 
     def __post_init__(self) -> None:
+        count = self.calibration_images
+        if not isinstance(count, int) or count < 1:
+            raise SettingError(f"calibration_images must be a positive integer, got {count!r}")
         if not self.max_drop >= 0:
             raise SettingError(f"max_drop must be at least 0 points of AP, got {self.max_drop!r}")
         if self.qdq not in get_args(QdqFor):

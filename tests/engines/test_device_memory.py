@@ -61,7 +61,8 @@ def test_without_a_driver(name: str) -> None:
 
 @needs_no_gpu
 def test_no_gpu_in_words_and_no_crash() -> None:
-    with pytest.raises(DeviceError, match=r"It needs an NVIDIA GPU: no CUDA driver is installed"):
+    reason = "no CUDA driver is installed|the CUDA driver finds no device"
+    with pytest.raises(DeviceError, match=f"It needs an NVIDIA GPU: ({reason})"):
         require_gpu("It")
     code = "from yolov4sdk.cuda_driver import gpus; assert gpus() == ()"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -78,15 +78,18 @@ def test_names_are_whole() -> None:
     assert layers[1].holds("/m/conv_1") and layers[0].holds("conv_10")
 
 
-def test_int8_needs_one() -> None:
+def test_int8_is_held_against_what_the_graph_quantises() -> None:
     entries = [
-        layer("conv_a", "correlation", "Datatype", "Int8", "Half"),
-        layer("conv_b", "correlation", "Datatype", "Half", "Half"),
+        layer("conv_a", "correlation", "Datatype", "Int8", "Float", "[ONNX Layer: conv_a]"),
+        layer("bias", "kgen", "Datatype", "Float", "Half", "[ONNX Layer: conv_a]"),
+        layer("conv_b", "correlation", "Datatype", "Half", "Half", "[ONNX Layer: conv_b]"),
     ]
     layers = layers_of_json(json.dumps({"Layers": entries}))
-    assert check_precision(layers, ["conv_a", "conv_b"], "int8", "x") == {"int8": 1, "fp16": 1}
-    with pytest.raises(ExportError, match="int8 was asked for"):
-        check_precision(layers, ["conv_b"], "int8", "x")
+    both = ["conv_a", "conv_b"]
+    assert check_precision(layers, both, "int8", "x", {"conv_a"}) == {"int8": 1, "fp16": 1}
+    for quantised in (both, ["conv_b"], []):
+        with pytest.raises(ExportError, match="1 in int8, 1 in fp16, int8 was asked for"):
+            check_precision(layers, both, "int8", "x", quantised)
 
 
 def test_log() -> None:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
+from typer.testing import CliRunner
 
 from export import export_model
+from export.api import ENGINES
 from export.half_onnx import convert_onnx, round_onnx
 from yolov4sdk.backends import load_backend
+from yolov4sdk.cli import app
 from yolov4sdk.engines.sidecar import read_sidecar
 from yolov4sdk.errors import ExportError, MissingExtraError, SettingError
 from yolov4sdk.models import Model
+from yolov4sdk.models.checkpoints import save_checkpoint
+from yolov4sdk.spec import ModelSpec
+from yolov4sdk.synthetic import drawn_image
 
 from .conftest import Exporter, images, planar
 
@@ -31,6 +40,45 @@ def test_from_a_network(model: Model, tmp_path: Path) -> None:
     assert sidecar.agreement["onnx"]["scores_max"] < 0.03 and result.checks
     assert result.engine is not None and set(result.engine.convolutions) == {"fp16"}
     json.dumps(result.to_dict())
+
+
+def test_int8_of_a_checkpoint(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command, from a float checkpoint and pictures to an engine that computes in int8."""
+    int8_onnx = pytest.importorskip("export.int8_onnx", exc_type=ImportError)
+    monkeypatch.setattr(int8_onnx, "METHODS", {"minmax": int8_onnx.METHODS["minmax"]})
+    checkpoint, pictures = tmp_path / "tiny.safetensors", tmp_path / "pictures"
+    save_checkpoint(model, checkpoint)
+    pictures.mkdir()
+    for i in range(6):
+        cv2.imwrite(str(pictures / f"{i}.png"), drawn_image((48, 64), i))
+    arguments = ["export", checkpoint, "--engine", "trt-rtx", "--precision", "int8",
+                 "--calibration", pictures, "--compute-capability", "8.9"]  # fmt: skip
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.output)
+    convolutions = report["engine"]["convolutions"]
+    assert convolutions == {"int8": 23, "fp16": 2}  # the two last ones are the head
+    assert sum(n for kind, n in report["engine"]["layers"].items() if "int8" in kind) >= 23
+    assert "1 held-out" in report["checks"][0]["shown"]
+    sidecar = read_sidecar(tmp_path / "tiny.engine")
+    assert sidecar is not None and sidecar.source == checkpoint.name
+    assert sidecar.precision == sidecar.spec.precision == "int8"
+    assert sidecar.agreement["onnx"]["boxes_mean"] > 0
+    assert sorted(p.suffix for p in tmp_path.iterdir() if p.is_file()) == [
+        ".engine", ".json", ".safetensors",
+    ]  # fmt: skip
+
+
+def test_graph_that_only_claims_to_be_quantised(exporter: Exporter, tmp_path: Path) -> None:
+    graph = onnx.load(exporter().path)
+    spec = ModelSpec.from_json(graph.metadata_props[0].value).replace(precision="int8")
+    graph.metadata_props[0].value = spec.to_json()
+    onnx.save(graph, tmp_path / "claims.onnx")
+    with pytest.raises(ExportError, match=r"of 25 convolutions 25 in fp32, int8 was asked for"):
+        export_model(tmp_path / "claims.onnx", "trt-rtx", tmp_path / "x.engine")
+    assert not (tmp_path / "x.engine").exists()
 
 
 def test_bf16_is_compared_rounded(model: Model, tmp_path: Path) -> None:
@@ -101,6 +149,21 @@ def test_only_float32_is_converted(exporter: Exporter, tmp_path: Path) -> None:
     onnx.save(big, tmp_path / "big.onnx")
     with pytest.raises(ExportError, match=r"holds 1e\+05, past the 65504"):
         convert_onnx(tmp_path / "big.onnx", tmp_path / "x.onnx", "fp16")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_full_disk(model: Model, tmp_path: Path, engine: str) -> None:
+    """Each library says it in its own way, or not at all."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        with pytest.raises(ExportError, match=r"(no room on the disk|MB free).*elsewhere with -o"):
+            export_model(model, engine, tmp_path / f"x{ENGINES[engine]}")
+        assert not list(tmp_path.iterdir())
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_file_is_not_written_over_itself(exporter: Exporter) -> None:

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 import export.int8
 import export.int8_onnx
 from export import ExportResult, export_model
-from export.calibration import CALIBRATION_IMAGES, HELD_OUT, CalibrationSet
+from export.calibration import HELD_OUT, CalibrationSet
 from export.int8 import badness
+from export.options import CALIBRATION_IMAGES
 from yolov4sdk.artefacts import read_spec
 from yolov4sdk.backends import load_backend
 from yolov4sdk.cli.export import export as export_command
@@ -192,6 +193,11 @@ def test_accuracy_is_really_measured(
         ({"calibration": "empty"}, SettingError, "no images in"),
         ({"calibration": "nowhere"}, SettingError, "no image, folder or match"),
         ({"calibration": "pictures", "max_drop": -1}, SettingError, "max_drop must be at least 0"),
+        (
+            {"calibration": "pictures", "calibration_images": 0},
+            SettingError,
+            "calibration_images must be a positive integer, got 0",
+        ),
         ({"calibration": "pictures", "qdq": "cuda"}, SettingError, "qdq must be one of"),
         ({"calibration": "pictures", "val_data": "nowhere.yaml"}, DatasetError, "does not exist"),
         (

@@ -79,6 +79,10 @@ def export(
             help="Split of --calibration, a data set. Default: train.", rich_help_panel=INT8_PANEL
         ),
     ] = None,
+    calibration_images: Annotated[
+        int | None,
+        typer.Option(help="As many are used at most. Default: 64.", rich_help_panel=INT8_PANEL),
+    ] = None,
     val_data: Annotated[
         Path | None,
         typer.Option(help="Labelled data set whose mAP decides.", rich_help_panel=INT8_PANEL),
@@ -199,8 +203,8 @@ def export(
         "strip": strip, "refit": refit, "build_log": build_log,
     }  # fmt: skip
     int8 = {
-        "calibration": calibration, "split": split, "val_data": val_data,
-        "val_split": val_split, "max_drop": max_drop, "qdq": qdq,
+        "calibration": calibration, "split": split, "calibration_images": calibration_images,
+        "val_data": val_data, "val_split": val_split, "max_drop": max_drop, "qdq": qdq,
     }  # fmt: skip
     options |= {name: value for name, value in int8.items() if value is not None}
     with _bar() as progress:

@@ -6,12 +6,14 @@ import errno
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..cuda_driver import gpus, require_gpu
-from ..errors import ExportError, ForeignFileError, SettingError
+from ..errors import ExportError, ForeignFileError, SettingError, YOLOv4Error
 from ..files import atomic_write
 from ..spec import ModelSpec
 from .build_log import Progress, Record, clean, logger_of, monitor_of
@@ -20,6 +22,8 @@ from .layers import Layer, check_precision, layers_of_json, layers_of_log
 from .options import EngineOptions, Profile
 
 AMPERE_PLUS = "8.0+"
+FULL_BYTES = 1 << 16
+"""A disk with less room than this is full."""
 _building = threading.Lock()
 
 
@@ -86,6 +90,7 @@ def build_engine(
             network = job.parse()
             config = job.configure(spec, options, profile)
             convolutions = job.convolutions(network)
+            quantised = job.quantised_convolutions(network)
             engine = job.build(config, progress)
             job.keep_timing_cache(config, options.timing_cache)
             seconds = time.perf_counter() - started
@@ -99,7 +104,9 @@ def build_engine(
         capabilities=capabilities,
         profile=profile,
         layers=tuple(layers),
-        convolutions=check_precision(layers, convolutions, spec.precision, onnx_file.stem),
+        convolutions=check_precision(
+            layers, convolutions, spec.precision, onnx_file.stem, quantised
+        ),
         seconds=seconds,
     )
 
@@ -144,6 +151,18 @@ class _Job:
         """Names of the convolutions."""
         layers = (network.get_layer(index) for index in range(network.num_layers))
         return [layer.name for layer in layers if layer.type == self.trt.LayerType.CONVOLUTION]
+
+    def quantised_convolutions(self, network: Any) -> set[str]:
+        """Names of those whose input comes out of a dequantise node."""
+        trt = self.trt
+        layers = [network.get_layer(index) for index in range(network.num_layers)]
+        makers = {layer.get_output(0).name: layer.type for layer in layers}
+        return {
+            layer.name
+            for layer in layers
+            if layer.type == trt.LayerType.CONVOLUTION
+            and makers.get(layer.get_input(0).name) == trt.LayerType.DEQUANTIZE
+        }
 
     def configure(self, spec: ModelSpec, options: EngineOptions, profile: Profile) -> Any:
         """The builder's configuration."""
@@ -219,6 +238,24 @@ def require_space(folder: Path, needed: int) -> None:
             f"{folder} has {free / 1e6:.0f} MB free, the engine needs about {needed / 1e6:.0f} MB; "
             "make room or write it elsewhere with -o"
         )
+
+
+@contextmanager
+def told_of_full_disk(folder: Path) -> Iterator[None]:
+    """Raise ExportError for what fails inside for want of space: libraries say it in their ways.
+
+    The folder, or one inside it, still holds what was written.
+    """
+    try:
+        yield
+    except (OSError, YOLOv4Error) as error:
+        free = shutil.disk_usage(folder).free
+        if free < FULL_BYTES or (isinstance(error, OSError) and disk_full(error)):
+            raise ExportError(
+                f"no room on the disk of {folder}: {free / 1e6:.1f} MB are left; make room or "
+                "write it elsewhere with -o"
+            ) from error
+        raise
 
 
 def disk_full(error: OSError) -> bool:

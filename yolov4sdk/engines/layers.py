@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -106,16 +106,20 @@ def precision_table(layers: Sequence[Layer]) -> dict[str, int]:
 
 
 def check_precision(
-    layers: Sequence[Layer], convolutions: Sequence[str], asked: str, name: str
+    layers: Sequence[Layer],
+    convolutions: Sequence[str],
+    asked: str,
+    name: str,
+    quantised: Collection[str] = (),
 ) -> dict[str, int]:
     """Hold an engine against the precision that was asked for.
 
     Args:
         layers: of the engine.
         convolutions: names of the network's convolutions; nearly all work is theirs.
-        asked: "fp32", "fp16", "bf16"; of "int8" one convolution is enough, because which are
-            quantised was decided when the graph was made.
+        asked: "fp32", "fp16", "bf16" of all convolutions; "int8" of those in `quantised`.
         name: of the engine, for the message.
+        quantised: convolutions whose input the graph quantises.
 
     Returns:
         How many convolutions run in which precision.
@@ -129,11 +133,13 @@ def check_precision(
             continue
         for node in convolutions:
             if layer.holds(node):
+                # The sum with its bias may be a second layer, of another precision.
                 both = layer.inputs | layer.outputs
-                ran[node] = asked if asked in both else layer.precision
+                if ran.get(node) != asked:
+                    ran[node] = asked if asked in both else layer.precision
     counts = dict(Counter(ran.values()).most_common())
-    right = counts.get(asked, 0)
-    if not right or (asked != "int8" and right < len(ran)):
+    held = [node for node in ran if asked != "int8" or node in quantised]
+    if not held or any(ran[node] != asked for node in held):
         found = ", ".join(f"{count} in {kind}" for kind, count in counts.items()) or "none found"
         raise ExportError(
             f"{name} is not what was asked for: of {len(convolutions)} convolutions {found}, "
