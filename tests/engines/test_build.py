@@ -222,7 +222,6 @@ def test_the_log_is_quiet(graph: Graph, caplog, capfd) -> None:
     assert not caplog.records and capfd.readouterr().out == ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_full_size(tmp_path: Path, precision: str) -> None:
     """YOLOv4-CSP as it is, at 640 px: memory and kernels; benchmarks/engine_build.py times it."""
