@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import pytest
 
+from tests.s3server import local_s3
 from tests.test_cli import run
 from yolov4sdk import Detector
 from yolov4sdk.batch_predictor import BatchPredictor, row
@@ -133,6 +134,24 @@ def test_the_command_and_json_lines(cluster, folder, model, expected, capsys, tm
     assert code == 1  # two images are broken
     assert json.loads(out) == {"images": 10, "failed": 2, "partitions": 1, "skipped": 0}
     assert [r for r in rows(tmp_path) if r["error"] is None] == expected
+
+
+def test_a_bucket_in_and_rows_out(cluster, folder, model, expected, capsys, tmp_path) -> None:
+    with local_s3() as s3:
+        for file in folder.iterdir():
+            s3.put(f"photographs/{file.name}", file.read_bytes(), public=file.name != "5b.png")
+        source = s3.address("bucket/photographs")
+        code, out, _ = run(
+            capsys, "detect", source, "-m", model, "-o", tmp_path, "--ray", "--partition", 4,
+            "--conf", CONF, "--json",
+        )  # fmt: skip
+    assert code == 1  # two images are broken
+    assert json.loads(out) == {"images": 10, "failed": 2, "partitions": 3, "skipped": 0}
+    found = rows(tmp_path)
+    assert [r for r in found if r["error"] is None] == [
+        {**r, "file": f"bucket/photographs/{Path(r['file']).name}"} for r in expected
+    ]
+    assert ["ACCESS_DENIED" in r["error"] for r in found if r["error"]] == [False, True]
 
 
 def test_images_in_parquet(cluster, folder, model, expected, tmp_path) -> None:
