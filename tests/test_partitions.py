@@ -10,7 +10,8 @@ from tests.s3server import LocalS3, local_s3
 from tests.test_cli import run
 from yolov4sdk.errors import ImageNotFoundError
 
-pa = pytest.importorskip("pyarrow", reason='pip install "yolov4sdk[ray]"')
+pytest.importorskip("pyarrow", reason='pip install "yolov4sdk[ray]"')
+import pyarrow as pa
 from pyarrow import fs, parquet
 
 from yolov4sdk.partitions import UNREADABLE, Inputs, Reader

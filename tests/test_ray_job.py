@@ -17,11 +17,11 @@ import pytest
 
 from tests.s3server import local_s3
 from tests.test_cli import run
+from tests.tritonserver import free_port
 from yolov4sdk import Detector
 from yolov4sdk.batch_predictor import BatchPredictor, row
 from yolov4sdk.errors import (
     ArtefactNotFoundError,
-    BackendError,
     ImageNotFoundError,
     OutputError,
     SettingError,
@@ -227,21 +227,32 @@ def test_wrong_inputs_are_said_and_leave_nothing(folder, model, capsys, tmp_path
     assert not out.exists()
 
 
-def test_a_cluster_that_is_not_there_or_does_not_fit(monkeypatch, folder, model, tmp_path) -> None:
+def test_a_cluster_that_is_not_there_or_does_not_fit(monkeypatch, cluster, folder, model, tmp_path):
+    """Each in a process of its own: this one has joined the cluster already."""
     import ray
 
-    def refuse(**_: Any) -> None:
-        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0")
+    out = tmp_path / "out"
 
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", refuse)
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    with pytest.raises(BackendError, match=r"no Ray cluster at 10\.0\.0\.1:6379: Version mismatch"):
-        detect_with_ray([str(folder)], tmp_path / "o", model=model)
-    assert not (tmp_path / "o").exists()
+    def error_at(address: str, before: str = "") -> str:
+        code = f"{before}; from yolov4sdk.cli import main; main()"
+        command = ["detect", folder, "-m", model, "-o", out, "--ray"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120,
+            env={**os.environ, "RAY_ADDRESS": address},
+        )  # fmt: skip
+        assert done.returncode == 2 and not out.exists(), done.stderr
+        return done.stderr.strip().splitlines()[-1]
+
+    nobody = f"127.0.0.1:{free_port()}"
+    said = error_at(nobody)
+    assert said.startswith(f"error: the Ray cluster at {nobody} cannot be joined: [Errno ")
+    here = ray.get_runtime_context().gcs_address
+    said = error_at(here, "import ray; ray.__version__ = '2.50.1'")
+    assert f"{here} cannot be joined: Version mismatch" in said
+    assert f"Ray: {ray.__version__}" in said and "Ray: 2.50.1" in said
     monkeypatch.setattr(ray, "__version__", "2.9.3")
     with pytest.raises(ImportError, match=r"Ray 2\.9\.3 is too old, 2\.44 or newer"):
-        detect_with_ray([str(folder)], tmp_path / "o", model=model)
+        detect_with_ray([str(folder)], out, model=model)
 
 
 def test_a_full_disk_keeps_what_is_finished(tmp_path) -> None:
