@@ -34,8 +34,8 @@ def detect(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Images, folders, globs; or videos, RTSP and HTTP URLs, camera numbers, - (stdin). "
-            "With --ray also s3://bucket/prefix and Parquet files."
+            help="Images, folders, globs; or videos, RTSP and HTTP URLs, camera numbers, "
+            "- (stdin); with --ray also s3://bucket/prefix and Parquet files."
         ),
     ],
     model: Annotated[
