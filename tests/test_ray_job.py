@@ -233,7 +233,7 @@ def test_a_cluster_that_is_not_there_or_does_not_fit(monkeypatch, cluster, folde
 
     out = tmp_path / "out"
 
-    def error_at(address: str, before: str = "") -> str:
+    def error_at(address: str, before: str = "pass") -> str:
         code = f"{before}; from yolov4sdk.cli import main; main()"
         command = ["detect", folder, "-m", model, "-o", out, "--ray"]
         done = subprocess.run(
