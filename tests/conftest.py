@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from .tiny import make_micro, make_tiny
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+settings.register_profile("any machine", deadline=None)  # a slow one is no failure
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
