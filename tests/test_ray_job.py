@@ -266,7 +266,6 @@ def test_a_full_disk_keeps_what_is_finished(small_disk) -> None:
     assert sorted(p.name for p in small_disk.iterdir()) == ["job.json", "part-00000.jsonl"]
 
 
-@pytest.mark.slow
 def test_a_node_that_dies_loses_and_repeats_nothing(folder, model, tmp_path) -> None:
     """In a process of its own, because its cluster is not the one of the other tests."""
     code = (
