@@ -38,7 +38,7 @@ def bare(files: list[Path], detector: Detector) -> float:
 
 
 def job(files: list[Path], model: str | None, actors: int, partition: int, whole: bool) -> float:
-    """Images per second of a job: from its first finished partition to its last, or in all."""
+    """Images per second of a job: once every actor has finished a partition, or in all."""
     times = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
         detect_with_ray(
@@ -48,8 +48,8 @@ def job(files: list[Path], model: str | None, actors: int, partition: int, whole
         )  # fmt: skip
     if whole:
         return len(files) / (times[-1] - times[0])
-    # after the first partition every actor works
-    return partition * (len(times) - 2) / (times[-1] - times[1])
+    # counted from the first one, what the other actors have done by then would count as well
+    return partition * (len(times) - 1 - actors) / (times[-1] - times[actors])
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="a folder of images")
     parser.add_argument("-m", "--model", help="default: the embedded model")
     parser.add_argument("--count", type=int, default=512)
-    parser.add_argument("--partition", type=int, default=64)
+    parser.add_argument("--partition", type=int, default=32)
     parser.add_argument("--actors", type=int, default=available_cpus())
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--whole", action="store_true", help="count the start of the actors too")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from .tiny import make_micro, make_tiny
 
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+settings.register_profile("any machine", deadline=None)  # a slow one is no failure
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +82,15 @@ def tiny_fixed(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> P
 
     path = tmp_path_factory.mktemp("fixed") / "fixed.onnx"
     return export_model(tiny_model, "onnx", path, batch=2, size=(96, 160)).path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -154,3 +156,16 @@ def test_version(capsys) -> None:
 
     code, out, _ = run(capsys, "--version")
     assert code == 0 and out.strip() == yolov4sdk.__version__
+
+
+def test_a_disk_without_room(capsys, model: Path, folder: Path, small_disk: Path) -> None:
+    code, _, err = run(capsys, "detect", folder / "dog.jpg", "-m", model, "-o", small_disk)
+    assert code == 2 and err.strip().endswith(
+        f"dog.jpg cannot be written: {os.strerror(errno.ENOSPC)}"
+    )
+    assert not list(small_disk.iterdir())
+
+
+def test_an_output_folder_that_cannot_be_one(capsys, model: Path, folder: Path) -> None:
+    code, _, err = run(capsys, "detect", folder / "dog.jpg", "-m", model, "-o", folder / "dog.png")
+    assert code == 2 and "cannot be written: " in err and "Traceback" not in err

@@ -15,12 +15,13 @@ from typing import Any
 import cv2
 import pytest
 
+from tests.s3server import local_s3
 from tests.test_cli import run
+from tests.tritonserver import free_port
 from yolov4sdk import Detector
 from yolov4sdk.batch_predictor import BatchPredictor, row
 from yolov4sdk.errors import (
     ArtefactNotFoundError,
-    BackendError,
     ImageNotFoundError,
     OutputError,
     SettingError,
@@ -135,6 +136,24 @@ def test_the_command_and_json_lines(cluster, folder, model, expected, capsys, tm
     assert [r for r in rows(tmp_path) if r["error"] is None] == expected
 
 
+def test_a_bucket_in_and_rows_out(cluster, folder, model, expected, capsys, tmp_path) -> None:
+    with local_s3() as s3:
+        for file in folder.iterdir():
+            s3.put(f"photographs/{file.name}", file.read_bytes(), public=file.name != "5b.png")
+        source = s3.address("bucket/photographs")
+        code, out, _ = run(
+            capsys, "detect", source, "-m", model, "-o", tmp_path, "--ray", "--partition", 4,
+            "--conf", CONF, "--json",
+        )  # fmt: skip
+    assert code == 1  # two images are broken
+    assert json.loads(out) == {"images": 10, "failed": 2, "partitions": 3, "skipped": 0}
+    found = rows(tmp_path)
+    assert [r for r in found if r["error"] is None] == [
+        {**r, "file": f"bucket/photographs/{Path(r['file']).name}"} for r in expected
+    ]
+    assert ["ACCESS_DENIED" in r["error"] for r in found if r["error"]] == [False, True]
+
+
 def test_images_in_parquet(cluster, folder, model, expected, tmp_path) -> None:
     """In two row groups and both forms of the column; a row without an image; only broken ones."""
     files = sorted(folder.iterdir())
@@ -208,44 +227,45 @@ def test_wrong_inputs_are_said_and_leave_nothing(folder, model, capsys, tmp_path
     assert not out.exists()
 
 
-def test_a_cluster_that_is_not_there_or_does_not_fit(monkeypatch, folder, model, tmp_path) -> None:
+def test_a_cluster_that_is_not_there_or_does_not_fit(monkeypatch, cluster, folder, model, tmp_path):
+    """Each in a process of its own: this one has joined the cluster already."""
     import ray
 
-    def refuse(**_: Any) -> None:
-        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0")
+    out = tmp_path / "out"
 
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", refuse)
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    with pytest.raises(BackendError, match=r"no Ray cluster at 10\.0\.0\.1:6379: Version mismatch"):
-        detect_with_ray([str(folder)], tmp_path / "o", model=model)
-    assert not (tmp_path / "o").exists()
+    def error_at(address: str, before: str = "pass") -> str:
+        code = f"{before}; from yolov4sdk.cli import main; main()"
+        command = ["detect", folder, "-m", model, "-o", out, "--ray"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120,
+            env={**os.environ, "RAY_ADDRESS": address},
+        )  # fmt: skip
+        assert done.returncode == 2 and not out.exists(), done.stderr
+        return done.stderr.strip().splitlines()[-1]
+
+    nobody = f"127.0.0.1:{free_port()}"
+    said = error_at(nobody)
+    assert said.startswith(f"error: the Ray cluster at {nobody} cannot be joined: [Errno ")
+    here = ray.get_runtime_context().gcs_address
+    said = error_at(here, "import ray; ray.__version__ = '2.50.1'")
+    assert f"{here} cannot be joined: Version mismatch" in said
+    assert f"Ray: {ray.__version__}" in said and "Ray: 2.50.1" in said
     monkeypatch.setattr(ray, "__version__", "2.9.3")
     with pytest.raises(ImportError, match=r"Ray 2\.9\.3 is too old, 2\.44 or newer"):
-        detect_with_ray([str(folder)], tmp_path / "o", model=model)
+        detect_with_ray([str(folder)], out, model=model)
 
 
-def test_a_full_disk_keeps_what_is_finished(tmp_path) -> None:
-    """On a real file system of 64 KB; where none can be mounted, by the system's own error."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        writer = ray_job._Writer(disk, "jsonl")
-        writer.claim({"model": None})
-        table = pa.table({"partition": [0], "index": [0], "file": ["x" * 20_000]})
-        writer.add(table, {0: 1, 1: 1})
-        large = pa.table({"partition": [1], "index": [0], "file": ["x" * 200_000]})
-        with pytest.raises(OutputError, match=os.strerror(errno.ENOSPC)):
-            writer.add(large, {0: 1, 1: 1})
-        assert sorted(p.name for p in disk.iterdir()) == ["job.json", "part-00000.jsonl"]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+def test_a_full_disk_keeps_what_is_finished(small_disk) -> None:
+    writer = ray_job._Writer(small_disk, "jsonl")
+    writer.claim({"model": None})
+    table = pa.table({"partition": [0], "index": [0], "file": ["x" * 20_000]})
+    writer.add(table, {0: 1, 1: 1})
+    large = pa.table({"partition": [1], "index": [0], "file": ["x" * 200_000]})
+    with pytest.raises(OutputError, match=os.strerror(errno.ENOSPC)):
+        writer.add(large, {0: 1, 1: 1})
+    assert sorted(p.name for p in small_disk.iterdir()) == ["job.json", "part-00000.jsonl"]
 
 
-@pytest.mark.slow
 def test_a_node_that_dies_loses_and_repeats_nothing(folder, model, tmp_path) -> None:
     """In a process of its own, because its cluster is not the one of the other tests."""
     code = (

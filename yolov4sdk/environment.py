@@ -60,9 +60,9 @@ def version(name: str) -> str | None:
 
 
 def requirements() -> dict[str, list[tuple[str, str]]]:
-    """Extra to its packages and least versions, as the installed metadata says; "" is the core.
+    """Extra to its packages and their bounds (">=2.44,<2.64"), as the installed metadata says.
 
-    Extras that contain others of this package are resolved.
+    "" is the core. Extras that contain others of this package are resolved.
     """
     direct: dict[str, list[tuple[str, str]]] = {"": []}
     nested: dict[str, list[str]] = {}
@@ -76,7 +76,7 @@ def requirements() -> dict[str, list[tuple[str, str]]]:
         if name == PACKAGE:
             nested.setdefault(extra, []).extend(inner.split(","))
         else:
-            direct[extra].append((name, wanted.strip().removeprefix(">=")))
+            direct[extra].append((name, wanted.strip()))
 
     def resolve(extra: str) -> list[tuple[str, str]]:
         own = direct.get(extra, [])
@@ -86,15 +86,15 @@ def requirements() -> dict[str, list[tuple[str, str]]]:
 
 
 def extras() -> dict[str, dict[str, Any]]:
-    """For each extra: whether it is complete, what is missing or too old, and the command."""
+    """For each extra: whether it is complete, what is missing or does not fit, and the command."""
     found = {}
     for extra, packages in requirements().items():
         if extra in ("", "dev"):
             continue
         missing = [
-            f"{name} {have} < {least}" if have else name
-            for name, least in packages
-            if not (have := version(name)) or _older(have, least)
+            f"{name} {have} is not {wanted}" if have else name
+            for name, wanted in packages
+            if not (have := version(name)) or not _fits(have, wanted)
         ]
         found[extra] = {
             "complete": not missing,
@@ -104,11 +104,14 @@ def extras() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _older(have: str, least: str) -> bool:
+def _fits(have: str, wanted: str) -> bool:
+    """Whether a version keeps the bounds, >= and <, that our own requirements have."""
+
     def numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in re.findall(r"\d+", text.split("+")[0])[:3])
 
-    return bool(least) and numbers(have) < numbers(least)
+    bounds = [bound.strip() for bound in wanted.split(",") if bound]
+    return all((numbers(have) < numbers(bound)) is bound.startswith("<") for bound in bounds)
 
 
 def driver() -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from .errors import SettingError
+from .errors import OutputError, SettingError
+
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -23,16 +27,21 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields:
         The temporary path (same folder and suffix, so that libraries that look at the suffix
         write the right format).
+
+    Raises:
+        OutputError: nothing can be written there, or the disk is full.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-    )
+    with _output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
+        )
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with _output_errors(target, NO_ROOM):
+            yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600; a normal file is what is wanted
         temporary.replace(target)
     finally:
@@ -63,18 +72,35 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         SettingError: the folder holds something already.
+        OutputError: nothing can be written there, or the disk is full.
     """
     target = check_new_folder(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    with _output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        yield temporary
+        with _output_errors(target, NO_ROOM):
+            yield temporary
         temporary.chmod(0o777 & ~_umask())  # mkdtemp makes 0700
         if target.exists():
             target.rmdir()  # it was empty; the system refuses if it no longer is
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _output_errors(target: Path, only: Container[int | None] | None = None) -> Iterator[None]:
+    """Say what the system says of `target`; `only` these numbers, as a block also reads files."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OutputError) or (only is not None and error.errno not in only):
+            raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        said = OutputError(f"{target} cannot be written: {reason}")
+        said.errno = error.errno  # for who asks whether the disk was full
+        raise said from error
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ same partitions, so that a job that was stopped goes on with those that are miss
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 16
 """Images that are read before they are handed on: bounds the memory of a reader."""
+UNREADABLE: Final = 8
+"""Files in a row that cannot be read until the store is blamed and not the file."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Inputs:
 
     Args:
         sources: local files, folders and globs, or addresses ("s3://bucket/prefix"; an S3 of
-            another kind by "s3://bucket/prefix?endpoint_override=host:9000&scheme=http").
+            another kind by "s3://bucket/prefix?endpoint_override=host:9000&scheme=http", without
+            credentials by "s3://anonymous@bucket/prefix").
             Parquet files, or folders of them, hold images in a column `bytes` (beside `path`), or
             `image` with the fields `bytes` and `path`.
 
@@ -79,7 +83,7 @@ class Inputs:
 
         found: list[str] = []
         for address in addresses:
-            place = address.partition("?")[0]
+            place = re.sub("//.*@", "//", address.partition("?")[0])  # without a secret key
             try:
                 filesystem, path = fs.FileSystem.from_uri(address)
                 if found and filesystem != self.filesystem:
@@ -142,12 +146,21 @@ class Reader:
             yield from _tables(number, rows)
 
     def _images(self, files: Iterable[str]) -> Iterator[tuple[str, bytes, str | None]]:
+        failures = 0
         for file in files:
             try:
                 with self._filesystem.open_input_stream(file) as stream:
-                    yield file, stream.read(), None
+                    data, reason = stream.read(), None
+                failures = 0
             except OSError as error:
-                yield file, b"", f"{file} cannot be read: {_first_line(error)}"
+                data, reason = b"", f"{file} cannot be read: {_first_line(error)}"
+                failures += not isinstance(error, FileNotFoundError)  # which the store answered
+                if failures == UNREADABLE:
+                    # rows of errors would count as finished, and never be tried again
+                    raise ImageNotFoundError(
+                        f"{reason}; nor can the {failures - 1} before it"
+                    ) from error
+            yield file, data, reason
 
     def _row_group(self, file: str, group: int) -> Iterator[tuple[str, bytes, str | None]]:
         from pyarrow import parquet

@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FORMATS: Final = ("parquet", "jsonl")
 JOB_FILE: Final = "job.json"
 LEAST_RAY: Final = (2, 44)
+CONNECT_SECONDS: Final = 10.0
 READER_CPUS: Final = 0.1
 """Of a processor: a reader waits for the disk or the network."""
 ROUNDS: Final = 3
@@ -333,11 +335,17 @@ def _connect(ray: Any) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         return
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
+        if port.isdigit():  # Ray itself tries for minutes
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
         ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     except Exception as error:  # a version that differs, an address without a cluster
-        where = os.environ.get("RAY_ADDRESS", "this machine")
-        raise BackendError(f"no Ray cluster at {where}: {_first_line(error)}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BackendError(
+            f"the Ray cluster at {address or 'this machine'} cannot be joined: {reason}"
+        ) from error
 
 
 def _alive(ray: Any) -> bool:

@@ -92,11 +92,15 @@ def test_every_extra_of_the_package_is_told(capsys) -> None:
 
 def test_a_missing_extra_names_its_command(capsys, monkeypatch) -> None:
     real = environment.version
-    installed = {"faster-coco-eval": None, "av": "13.0.0"}
+    installed = {"faster-coco-eval": None, "av": "13.0.0", "ray": "2.64.1"}
     monkeypatch.setattr(environment, "version", lambda name: installed.get(name, real(name)))
     extras = environment.extras()
     assert extras["eval"]["missing"] == ["faster-coco-eval"]
-    assert extras["video"]["missing"] == ["av 13.0.0 < 18"]  # installed, but too old
+    assert extras["video"]["missing"] == ["av 13.0.0 is not >=18"]  # installed, but too old
+    (new,) = extras["ray"]["missing"]  # or too new
+    assert new.startswith("ray 2.64.1 is not ") and "<2.64" in new
+    installed["ray"] = "2.60.0"
+    assert environment.extras()["ray"]["complete"]
     assert "faster-coco-eval" in extras["train"]["missing"]  # through yolov4sdk[eval]
     _, out, _ = run(capsys, "doctor")
     assert 'pip install "yolov4sdk[eval]"' in out

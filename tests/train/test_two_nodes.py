@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.train.synthetic import write_dataset, write_tiny_model
 from tests.tritonserver import free_port
@@ -47,7 +46,6 @@ def kill(node: subprocess.Popen[str]) -> None:
     node.wait()
 
 
-@pytest.mark.slow
 def test_a_node_dies_and_a_restart_goes_on_from_the_checkpoint(tmp_path) -> None:
     data = write_dataset(tmp_path / "data", train=8, val=2)
     run, logs = tmp_path / "run", [tmp_path / "node0.log", tmp_path / "node1.log"]

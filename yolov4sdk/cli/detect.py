@@ -27,13 +27,15 @@ from .effects import Effects
 from .options import parse_classes, parse_conf
 
 FORMATS: Final = ("image", "json", "yolo", "csv")
+STORES: Final = ("s3://", "gs://", "hdfs://")
 
 
 def detect(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Images, folders, globs; or videos, RTSP and HTTP URLs, camera numbers, - (stdin)."
+            help="Images, folders, globs; or videos, RTSP and HTTP URLs, camera numbers, "
+            "- (stdin); with --ray also s3://bucket/prefix and Parquet files."
         ),
     ],
     model: Annotated[
@@ -110,6 +112,11 @@ def detect(
             )
         detect_ray(sources, model, output, formats or "parquet", partition, options, as_json)
         return
+    if stored := [s for s in sources if s.startswith(STORES) or s.endswith(".parquet")]:
+        raise SettingError(
+            f"{stored[0]}: buckets and Parquet files are read with --ray, which needs one machine "
+            "only; or copy the images to a folder"
+        )
     wanted = [f.strip() for f in (formats or "image").split(",")]
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
