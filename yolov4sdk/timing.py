@@ -14,10 +14,19 @@ from .cpu import available_cpus
 Key = TypeVar("Key", bound=Hashable)
 
 
-def alternate(runs: Mapping[Key, Callable[[], Any]], rounds: int) -> dict[Key, list[float]]:
-    """Seconds of each run in each round, in turn, after one of each that is not counted."""
+def alternate(
+    runs: Mapping[Key, Callable[[], Any]], rounds: int, seconds: float = float("inf")
+) -> dict[Key, list[float]]:
+    """Seconds of each run in each round, in turn, after one of each that is not counted.
+
+    No round starts that would end after `seconds`, except the first that counts.
+    """
     times: dict[Key, list[float]] = {key: [] for key in runs}
+    begun = time.perf_counter()
     for counted in range(-1, rounds):
+        spent = time.perf_counter() - begun
+        if counted > 0 and spent * (counted + 2) / (counted + 1) > seconds:
+            break
         for key, run in runs.items():
             started = time.perf_counter()
             run()

@@ -1,0 +1,95 @@
+"""Images a second from JPEG bytes to Detections, against the bare network's."""
+
+from __future__ import annotations
+
+import cProfile
+import io
+import pstats
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from yolov4sdk import Detector
+from yolov4sdk.timing import alternate, median_ratio
+
+from ..suite.models import prepared
+from ..suite.result import Cell, Options, Result, Table, Target
+from .jpegs import jpegs
+
+MODELS = (("yolov4-csp", 640, 0.95), ("yolov4-csp-n", 320, 0.8))
+RUNTIMES = (
+    ("ONNX Runtime", "onnx", None), ("OpenVINO fp32", "openvino", "fp32"),
+    ("OpenVINO bf16", "openvino", "bf16"), ("OpenVINO int8", "int8", None),
+)  # fmt: skip
+COLUMNS = {
+    "model": "", "runtime": "", "images a call": "", "bare network, images/s": ".2f",
+    "Detector, images/s": ".2f", "of the bare network": ".3f",
+}  # fmt: skip
+
+
+def measure(options: Options) -> Result:
+    """Every model in every runtime; lists of images, at batch 1, and one image a call."""
+    models = MODELS[1:] if options.quick else MODELS
+    files = {model: prepared(model, size, options.cache) for model, size, _ in models}
+    if options.prepare:
+        return Result()
+    images = jpegs("1080p", 4)
+    rows: list[list[Cell]] = []
+    result = Result()
+    for model, size, limit in models:
+        detectors = {
+            name: Detector(files[model][form], precision=precision, batch=1)
+            for name, form, precision in RUNTIMES
+        }
+        ready = np.random.default_rng(0).random((1, 3, size, size), np.float32)
+        runs: dict[Any, Callable[[], Any]] = {}
+        for name, detector in detectors.items():
+            runs |= loops(name, detector, images, ready)
+        times = alternate(runs, options.rounds, options.seconds)
+        for name, detector in detectors.items():
+            bare = times[name, "bare"]
+            for kind, together in (("1", "calls"), (f"list of {len(images)}", "list")):
+                ratio = 1 / median_ratio(times[name, together], bare)
+                speeds = [len(images) / statistics.median(t) for t in (bare, times[name, together])]
+                rows.append([model, name, kind, *speeds, ratio])
+            key = f"pipeline-{model}-{name.replace(' ', '-').lower()}"
+            what = f"{model} {size} on 1080p JPEGs in {name}, of the bare network's images/s"
+            value = 1 / median_ratio(times[name, "list"], bare)
+            target = Target(key, what, value, limit, at_least=True)
+            result.targets.append(target)
+            if not target.met:
+                result.profiles[key] = profile(detector, images)
+            detector.close()
+    note = (
+        "Batch 1, 1080p JPEGs in memory; both cores are the network's already. A list is decoded "
+        "ahead while the network runs."
+    )
+    result.tables.append(Table("", COLUMNS, rows, note))
+    return result
+
+
+def loops(
+    name: str, detector: Detector, images: list[bytes], ready: np.ndarray
+) -> dict[Any, Callable[[], Any]]:
+    """The bare network, calls with one image, and one call with all, over as many images."""
+    return {
+        (name, "bare"): lambda: [detector.infer(ready) for _ in images],
+        (name, "calls"): lambda: [detector(data) for data in images],
+        (name, "list"): lambda: detector(images),
+    }
+
+
+def profile(detector: Detector, images: list[bytes]) -> str:
+    """The functions in which calls with one image spend their own time."""
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for _ in range(5):
+        for data in images:
+            detector(data)
+    profiler.disable()
+    text = io.StringIO()
+    stats = pstats.Stats(profiler, stream=text)
+    stats.strip_dirs().sort_stats("tottime").print_stats(12)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip()) + "\n"
