@@ -18,7 +18,7 @@ from .store import Record
 HEAD = """\
 # Measured
 
-Written by `python -m benchmarks`, which runs parts and merges what they find; with `all` it measures
+Written by `python -m benchmarks`, which runs parts and merges what they find; `all` measures
 everything. A figure is the median of alternating rounds in one process unless its heading says
 otherwise, so a slow moment of the machine slows all that are compared. Plots and the JSON file with
 every value are in `benchmarks/results/`.

@@ -1,0 +1,123 @@
+"""Training speed against ultralytics' trainer, and our loader alone."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from yolov4sdk.synthetic import drawn_image
+
+from ..suite.peers import run_peer
+from ..suite.result import Cell, Options, Result, Table, Target
+
+OURS, PEER = "yolov4-csp-s", "yolo11s"  # 5.3 and 5.4 GFLOPs at 320
+SIZE, BATCH, IMAGES, EPOCHS = 320, 16, 64, 4
+CLASSES = 5
+
+
+def measure(options: Options) -> Result:
+    """Ours in float32 and bfloat16, and theirs, in alternating runs of a few epochs."""
+    data = options.cache / "training" / "data.yaml"
+    if not data.exists():
+        write_data(data.parent)
+    if options.prepare:
+        return Result()
+    rounds = 1 if options.quick else 2
+    epochs = 2 if options.quick else EPOCHS
+    speeds: dict[str, list[float]] = {"ours, float32": [], "ours, bfloat16": [], "ultralytics": []}
+    found = {}
+    for _ in range(rounds):
+        speeds["ours, float32"] += ours(data, "off", epochs)
+        found = run_peer(options, "training.py", data, PEER, SIZE, BATCH, epochs)
+        speeds["ultralytics"] += [found["images"] / seconds for seconds in found["seconds"]]
+        speeds["ours, bfloat16"] += ours(data, "bf16", epochs)
+    base = statistics.median(speeds["ultralytics"])
+    rows: list[list[Cell]] = []
+    for name, values in speeds.items():
+        model = PEER if name == "ultralytics" else OURS
+        middle = statistics.median(values)
+        rows.append([name, model, middle, middle / base, len(values)])
+    rows.append(["our loader alone", "", loader_rate(data), None, None])
+    columns = {"trainer": "", "model": "", "images/s": ".1f", "of ultralytics": ".2f", "epochs": ""}
+    note = (
+        f"{SIZE} px, batch {BATCH}, {IMAGES} drawn images of 640 x 480 with boxes, cached in "
+        "memory, one worker, mosaic and the other defaults of each project; medians over epochs, "
+        f"without validation. ultralytics {found['version']}."
+    )
+    value = statistics.median(speeds["ours, float32"]) / base
+    what = "images/s in training to ultralytics', both float32"
+    result = Result([Table("", columns, rows, note)])
+    result.targets.append(Target("training", what, value, 1.3, at_least=True))
+    value = statistics.median(speeds["ours, bfloat16"]) / base
+    what = "the same, ours in bfloat16"
+    result.targets.append(Target("training-bf16", what, value, 1.3, at_least=True))
+    return result
+
+
+def write_data(folder: Path) -> None:
+    """Drawn pictures with rectangles of five colours, one class each, in YOLO's layout."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for i in range(IMAGES):
+        image, lines = drawn_image((480, 640), i), []
+        for _ in range(6):
+            kind = int(rng.integers(CLASSES))
+            w, h = (int(v) for v in rng.integers(30, 200, 2))
+            x, y = int(rng.integers(640 - w)), int(rng.integers(480 - h))
+            colour = tuple(int(v) for v in np.random.default_rng(kind).integers(0, 256, 3))
+            cv2.rectangle(image, (x, y), (x + w, y + h), colour, cv2.FILLED)
+            box = (x + w / 2) / 640, (y + h / 2) / 480, w / 640, h / 480
+            lines.append(f"{kind} " + " ".join(f"{v:.6f}" for v in box))
+        cv2.imwrite(str(folder / f"images/{i}.jpg"), image)
+        (folder / f"labels/{i}.txt").write_text("\n".join(lines) + "\n")
+    names = json.dumps([f"colour {i}" for i in range(CLASSES)])
+    path = folder / "data.yaml"
+    path.write_text(f"path: {folder}\ntrain: images\nval: images\nnames: {names}\n")
+
+
+def ours(data: Path, amp: str, epochs: int) -> list[float]:
+    """Images a second of each epoch but the first, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.parts.training", str(data), amp, str(epochs)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: list[float] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def loader_rate(data: Path) -> float:
+    """Images a second of the loader alone, with mosaic, from memory, by one worker."""
+    from train.loader import TrainSet
+    from yolov4sdk.datasets import load_dataset
+
+    from ..data_loading import loader_rate as rate
+
+    return rate(TrainSet(load_dataset(data, "train"), SIZE, cache="ram"), BATCH, 1)
+
+
+def main() -> None:
+    """What `ours` runs."""
+    from train.main import train
+    from train.run import RunFolder
+    from train.settings import TrainSettings
+
+    data, amp, epochs = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainSettings(
+            data=data, output=f"{folder}/run", model=OURS, size=SIZE, batch=BATCH, amp=amp,
+            epochs=int(epochs), val_split="", workers=1, tensorboard=False, plots=False,
+            auto_anchor=False, device="cpu",
+        )  # fmt: skip
+        train(settings)
+        rows = RunFolder(Path(folder) / "run", fresh=False).results()
+    print(json.dumps([float(row["images_per_second"]) for row in rows[1:]]))
+
+
+if __name__ == "__main__":
+    main()
