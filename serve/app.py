@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from yolov4sdk import __version__
-from yolov4sdk.errors import MissingExtraError, YOLOv4Error
+from yolov4sdk.errors import YOLOv4Error
 
 from . import admin, detect, operation, stream
 from .drain import Drain
@@ -26,6 +27,7 @@ from .middleware import REQUEST_ID, Bodies, Edge, request_id
 from .problems import Problem
 from .schemas import DetectAnswer, ProblemBody
 from .settings import Settings, load_settings
+from .tracing import Tracing
 
 DESCRIPTION = """Scaled-YOLOv4 object detection.
 
@@ -47,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     engine, keys = Engine(settings), Keys(settings.api_keys)
+    tracing = Tracing() if settings.telemetry else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,6 +61,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 raise
             yield
             await engine.stop()
+            if tracing:
+                await asyncio.to_thread(tracing.flush)
 
     app = FastAPI(
         title="yolov4sdk", version=__version__, description=DESCRIPTION, lifespan=lifespan,
@@ -82,8 +87,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=[REQUEST_ID, "Retry-After"],
         )  # fmt: skip
     app.add_middleware(Edge, engine=engine)
-    if settings.telemetry:
-        _trace(app)
+    if tracing:
+        app.add_middleware(tracing.middleware, tracer_provider=tracing.provider)
     return app
 
 
@@ -141,14 +146,6 @@ def _describe(app: FastAPI, settings: Settings) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _trace(app: FastAPI) -> None:
-    try:
-        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-    except ImportError as error:
-        raise MissingExtraError("Tracing", "telemetry", "opentelemetry") from error
-    app.add_middleware(OpenTelemetryMiddleware)
 
 
 def __getattr__(name: str) -> Any:

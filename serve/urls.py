@@ -19,6 +19,8 @@ import h11
 from .problems import Problem
 from .settings import Settings
 
+PORT: Final = 443
+
 # Public by their first bits, but they carry or translate to IPv4 addresses of any kind.
 _TUNNELS: Final = tuple(
     ipaddress.ip_network(net)
@@ -54,7 +56,7 @@ def _parts(url: str, hosts: tuple[str, ...]) -> tuple[str, str]:
         port = parts.port
     except ValueError:
         raise _refused("expected https://host/path") from None
-    if parts.scheme != "https" or port not in (None, 443) or parts.username or parts.password:
+    if parts.scheme != "https" or port not in (None, PORT) or parts.username or parts.password:
         raise _refused("expected https://host/path, without a user or another port")
     host = (parts.hostname or "").rstrip(".")
     if host not in hosts:
@@ -69,7 +71,7 @@ async def _resolve(host: str) -> str:
     """One address of the host, all of which are public."""
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(host, PORT, type=socket.SOCK_STREAM)
     except OSError:
         raise _refused("the host has no address") from None
     addresses = [str(entry[4][0]) for entry in found]
@@ -91,7 +93,7 @@ def public(address: str) -> bool:
 
 async def _get(host: str, address: str, target: str, most: int) -> bytes:
     reader, writer = await asyncio.open_connection(
-        address, 443, ssl=ssl.create_default_context(), server_hostname=host
+        address, PORT, ssl=ssl.create_default_context(), server_hostname=host
     )
     try:
         connection = h11.Connection(h11.CLIENT)

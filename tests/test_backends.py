@@ -13,6 +13,7 @@ import pytest
 
 from yolov4sdk import Detector, errors
 from yolov4sdk.backends import TABLE, load_backend
+from yolov4sdk.backends.base import lanes
 from yolov4sdk.verify import box_error
 
 BACKENDS = [name for name in TABLE if not name.startswith("trt")]  # those need a GPU
@@ -37,6 +38,23 @@ def test_all_backends_agree(shape: tuple[int, ...], tiny_artefacts: dict[str, Pa
         assert other.boxes.dtype == other.scores.dtype == np.float32 and other.class_ids is None
         assert box_error(first.boxes, other.boxes).max() < 1e-3
         np.testing.assert_allclose(other.scores, first.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_lanes(name: str, tiny_artefacts: dict[str, Path]) -> None:
+    many = [batch(1, 3, 64, 96, seed=seed) for seed in range(8)]
+    with load_backend(tiny_artefacts[name], threads=3) as backend:
+        side_by_side, count = lanes(backend)
+        assert count == 3 and side_by_side is not backend
+        assert lanes(backend)[0] is side_by_side  # loaded once
+        with ThreadPoolExecutor(count) as pool:
+            found = list(pool.map(side_by_side.infer, many))
+        for images, outputs in zip(many, found, strict=True):
+            assert box_error(backend.infer(images).boxes, outputs.boxes).max() < 1e-5
+    with pytest.raises(errors.BackendError, match="closed"):
+        side_by_side.infer(many[0])
+    with load_backend(tiny_artefacts[name], threads=1) as backend:
+        assert lanes(backend) == (backend, 1)
 
 
 def test_openvino_reads_onnx_too(tiny_artefacts: dict[str, Path]) -> None:

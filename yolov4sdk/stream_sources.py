@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from numpy.typing import NDArray
 
 from .backends import Backend, Outputs
-from .backends.base import ContextManager
+from .backends.base import ContextManager, lanes
 from .errors import SettingError, VideoDecodeError, VideoNotFoundError
 from .images import SUFFIXES
 from .live import LiveSource, connect_camera, connect_url
@@ -129,20 +129,23 @@ def open_stream(
             "Detector(batch=...)"
         )
     readers = [open_source(s, stride=stride, **options) for s in sources]
+    # A live picture is wanted soon: all threads for it, and none waits for another's.
+    live = any(reader.live for reader in readers)
+    backend, count = (detector.backend, 1) if live else lanes(detector.backend)
     in_turn = copy(detector)
-    in_turn.backend = _InTurn(detector.backend)
-    return Stream(lambda images: in_turn(images, **overrides), readers, batch)
+    in_turn.backend = _InTurn(backend, count)
+    return Stream(lambda images: in_turn(images, **overrides), readers, batch, count)
 
 
 class _InTurn(ContextManager):
-    """A backend that runs one batch at a time.
+    """A backend that runs `count` batches at a time.
 
-    The stream's two workers are to overlap the network with letterbox and NMS. Two networks at a
-    time would hold their activations twice, and memory would grow when they first coincide.
+    The stream's workers, one more than that, are to overlap the network with letterbox and NMS.
+    More networks at a time would hold more activations, and memory would grow when they coincide.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend, self._turn = backend, threading.Lock()
+    def __init__(self, backend: Backend, count: int) -> None:
+        self._backend, self._turn = backend, threading.Semaphore(count)
         self.spec, self.name = backend.spec, backend.name
         self.device, self.precision = backend.device, backend.precision
 

@@ -1,8 +1,8 @@
 """Detections in videos and live sources, frame by frame, in constant memory.
 
-    reader threads -> short queues -> batches -> two workers running the Detector -> the caller
+    reader threads -> short queues -> batches -> workers running the Detector -> the caller
 
-While the caller draws or encodes a batch, the next is in the network, the one after it is being
+While the caller draws or encodes a batch, the next are in the network, the one after them is being
 letterboxed and the readers decode the following. A live source has no queue but the newest frame,
 and its batch is made when the caller asks: nobody gets an old picture.
 """
@@ -63,11 +63,11 @@ class Stream(ContextManager):
 
     def __init__(
         self, detect: Callable[[list[Pixels]], list[Detections]], sources: Sequence[Reader],
-        batch: int,
+        batch: int, lanes: int,
     ) -> None:  # fmt: skip
         self.sources = tuple(sources)
         # A function, not a method: threads that held the Stream would keep it alive for ever.
-        self._frames = _frames(detect, self.sources, batch)
+        self._frames = _frames(detect, self.sources, batch, lanes)
 
     def __iter__(self) -> Stream:
         return self
@@ -81,7 +81,10 @@ class Stream(ContextManager):
 
 
 def _frames(
-    detect: Callable[[list[Pixels]], list[Detections]], readers: Sequence[Reader], batch: int
+    detect: Callable[[list[Pixels]], list[Detections]],
+    readers: Sequence[Reader],
+    batch: int,
+    lanes: int,
 ) -> Generator[Frame]:
     """The whole pipeline. A failed source's error is raised when the other sources have ended."""
 
@@ -94,9 +97,11 @@ def _frames(
 
     changed = threading.Condition()
     feeds = [_Feed(i, reader, batch, changed) for i, reader in enumerate(readers)]
-    # Two batches ahead keep the network busy while the caller works; a live one would grow old.
-    ahead = 0 if any(reader.live for reader in readers) else 2
-    pool = ThreadPoolExecutor(2, thread_name_prefix="yolov4sdk-detect")
+    # One worker more than the network takes at a time, for letterbox and NMS, and a batch for each
+    # keep it busy while the caller works; a live source's batches would grow old.
+    workers = lanes + 1
+    ahead = 0 if any(reader.live for reader in readers) else workers
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="yolov4sdk-detect")
     pending: deque[Future[list[Frame]]] = deque()
     try:
         for pictures in _batches(feeds, batch, changed):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends.base import Backend, ContextManager, Outputs
+from .backends.base import Backend, ContextManager, Outputs, lanes
 from .errors import SettingError
 
 SCALES: Final = (1.0, 1.2)
@@ -59,7 +59,7 @@ class AugmentedBackend(ContextManager):
                 f'test-time augmentation needs all boxes, this graph gives "{spec.outputs}"; '
                 "export it without --topk and --nms"
             )
-        self._backend = backend
+        self._backend, self._scales, self._flip = backend, scales, flip
         self._variants = [(s, mirror) for s in scales for mirror in ((False, True)[: 1 + flip])]
         self.spec = spec
         self.name, self.device = f"{backend.name} with TTA", backend.device
@@ -90,6 +90,11 @@ class AugmentedBackend(ContextManager):
             boxes.append(np.stack([x1 * sx, y1 * sy, x2 * sx, y2 * sy], axis=-1))
             scores.append(found.scores)
         return Outputs(np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1))
+
+    def lanes(self) -> tuple[Backend, int]:
+        """See `OnnxRuntimeBackend.lanes`."""
+        backend, count = lanes(self._backend)
+        return AugmentedBackend(backend, self._scales, self._flip), count
 
     def close(self) -> None:
         """Close the backend behind it."""

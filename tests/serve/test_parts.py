@@ -16,8 +16,7 @@ from serve.headers import FORMATS, read_header
 from serve.lanes import Job, Lane, catch_up, next_lane
 from serve.metrics import Metrics
 from serve.problems import Problem
-from serve.settings import Settings, load_settings
-from serve.urls import _parts, fetch, public
+from serve.settings import load_settings
 from yolov4sdk.errors import SettingError
 
 pytestmark = pytest.mark.anyio  # for the coroutines among the tests
@@ -153,54 +152,6 @@ async def test_answered_jobs_leave_the_queue() -> None:
     await asyncio.sleep(0)
     assert queue.waiting == 1
     assert queue.drop_answered() == [first] and list(queue.jobs) == [second]
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [
-        ("93.184.215.14", True),
-        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("100.64.0.1", False),
-        ("169.254.169.254", False),
-        ("192.168.1.1", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::1", False),
-        ("fe80::1", False),
-        ("fd00::1", False),
-        ("::ffff:10.0.0.1", False),
-        ("64:ff9b::a00:1", False),
-        ("2002:a00:1::1", False),
-    ],
-)
-def test_public_addresses(address: str, expected: bool) -> None:
-    assert public(address) is expected
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://good.example/x", "https://evil.example/x", "https://good.example:8443/x",
-        "https://user@good.example/x", "https://good.example@evil.example/", "//good.example/x",
-        "https://good.example.evil.example/", "https://good.example/a b", "https://[::1", "",
-        "https://good.example/\r\nHost: x", "https://good.example:x/",
-    ],
-)  # fmt: skip
-def test_urls_that_are_refused(url: str) -> None:
-    with pytest.raises(Problem) as refused:
-        _parts(url, ("good.example",))
-    assert refused.value.status == 422
-
-
-async def test_an_allowed_host_with_a_private_address_is_refused() -> None:
-    assert _parts("https://localhost/x?y=1", ("localhost",)) == ("localhost", "/x?y=1")
-    with pytest.raises(Problem, match="not public"):
-        await fetch("https://localhost/x", Settings(url_hosts=("localhost",)))
-    with pytest.raises(Problem, match="not taken here"):
-        await fetch("https://localhost/x", Settings())
 
 
 def test_settings_from_all_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -68,6 +69,15 @@ class Backend(Protocol):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+def lanes(backend: Backend) -> tuple[Backend, int]:
+    """What runs several batches side by side, and how many at a time use the device.
+
+    The backend itself, one at a time, unless it has a better answer.
+    """
+    own: Callable[[], tuple[Backend, int]] | None = getattr(backend, "lanes", None)
+    return (backend, 1) if own is None else own()
 
 
 class ContextManager:

@@ -17,7 +17,7 @@ from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError
 from ..onnx_header import read_onnx_spec
 from ..spec import ModelSpec
-from .base import ContextManager, Outputs, check_batch, check_precision
+from .base import Backend, ContextManager, Outputs, check_batch, check_precision
 
 try:
     import onnxruntime
@@ -63,7 +63,7 @@ class OnnxRuntimeBackend(ContextManager):
         _check_installation()
         wanted, index = _provider(device)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or available_cpus()
+        self._threads = options.intra_op_num_threads = threads or available_cpus()
         options.log_severity_level = 3
         fixed = self.spec.batch is not None and not self.spec.dynamic_size
         providers: list[Any] = [CPU]
@@ -85,7 +85,9 @@ class OnnxRuntimeBackend(ContextManager):
             warnings.warn(message, RuntimeWarning, stacklevel=3)
         self.device = "cpu" if self.provider == CPU else f"cuda:{index}"
         self._outputs = [output.name for output in session.get_outputs()]
-        self._session: Any = session
+        self._model, self._session = model, session
+        self._one_thread: OnnxRuntimeBackend | None = None
+        self._lock = threading.Lock()
         self._bound = _Bound(session, self.spec, index) if fixed and self.provider == CUDA else None
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
@@ -103,9 +105,26 @@ class OnnxRuntimeBackend(ContextManager):
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return Outputs(**dict(zip(self._outputs, values, strict=True)))
 
+    def lanes(self) -> tuple[Backend, int]:
+        """This network for several batches side by side, and how many at a time use the device.
+
+        On a processor each has one thread: they never wait for one another, where all threads on
+        one batch meet after every operator (`python -m benchmarks.video` prints what it gains).
+        The first call loads the weights once more.
+        """
+        if self.device != "cpu" or self._threads == 1 or not self._model.exists():
+            return self, 1
+        with self._lock:
+            if self._one_thread is None:
+                self._one_thread = OnnxRuntimeBackend(self._model, "cpu", threads=1)
+        return self._one_thread, self._threads
+
     def close(self) -> None:
         """See `Backend.close`."""
         self._session = self._bound = None
+        with self._lock:
+            if self._one_thread is not None:
+                self._one_thread.close()
 
 
 class _Bound:

@@ -13,7 +13,7 @@ from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError, SpecError
 from ..onnx_header import read_onnx_spec
 from ..spec import METADATA_KEY, ModelSpec
-from .base import ContextManager, Outputs, check_batch, check_precision
+from .base import Backend, ContextManager, Outputs, check_batch, check_precision
 
 try:
     import openvino
@@ -39,7 +39,9 @@ class OpenVinoBackend(ContextManager):
         device: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        streams: int = 1,
     ) -> None:
+        """`streams`: batches at a time that the processor's threads are divided for."""
         check_precision(precision, tuple(PRECISIONS), "OpenVINO")
         core = openvino.Core()
         self._target = _target(core, device)
@@ -48,10 +50,11 @@ class OpenVinoBackend(ContextManager):
         _check_capability(core, self._target, self.precision)
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
-            "PERFORMANCE_HINT": "LATENCY",
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
+        self._threads, self._streams = threads or available_cpus(), streams
         if self._target == "CPU":
-            config["INFERENCE_NUM_THREADS"] = threads or available_cpus()
+            config |= {"INFERENCE_NUM_THREADS": self._threads, "NUM_STREAMS": streams}
         if model.suffix == ".onnx":
             self.spec = read_onnx_spec(model)
         try:
@@ -64,6 +67,8 @@ class OpenVinoBackend(ContextManager):
             raise BackendError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         if self.spec.precision == "int8":
             self.precision = "int8"  # what is not quantised runs in the precision asked for
+        self._model = model
+        self._side_by_side: OpenVinoBackend | None = None
         # A request holds buffers and serves one call at a time: each call takes a free one.
         self._free: list[Any] = []
         self._lock = threading.Lock()
@@ -88,11 +93,25 @@ class OpenVinoBackend(ContextManager):
                 self._free.append(request)
         return Outputs(**values)
 
+    def lanes(self) -> tuple[Backend, int]:
+        """See `OnnxRuntimeBackend.lanes`; OpenVINO calls it the throughput mode."""
+        if self._target != "CPU" or self._threads == self._streams or not self._model.exists():
+            return self, self._streams
+        precision = None if self.precision == "int8" else self.precision
+        with self._lock:
+            if self._side_by_side is None:
+                self._side_by_side = OpenVinoBackend(
+                    self._model, "cpu", precision, self._threads, streams=self._threads
+                )
+        return self._side_by_side, self._threads
+
     def close(self) -> None:
         """See `Backend.close`."""
         with self._lock:
             self._free.clear()
             self._compiled = None
+            if self._side_by_side is not None:
+                self._side_by_side.close()
 
 
 def spec_of_graph(graph: Any, path: Path) -> ModelSpec:
