@@ -15,9 +15,10 @@ import torch
 from yolov4sdk.backends import load_backend
 from yolov4sdk.benchmark import operations
 from yolov4sdk.cpu import available_cpus
-from yolov4sdk.models import fold
+from yolov4sdk.models import build_model, fold
 from yolov4sdk.models.checkpoints import load_checkpoint
 from yolov4sdk.preprocess import to_input
+from yolov4sdk.spec import ModelSpec
 from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.timing import alternate, median_ratio
 from yolov4sdk.verify import canvas_batch
@@ -28,42 +29,48 @@ from ..suite.result import Cell, Options, Result, Table, Target
 
 Run = Callable[[], Any]
 PLAIN = "ONNX Runtime, plain export"
-HUGE = 500e9  # operations an image: above it only what is compared with other detectors is run
+LARGE = 500e9  # operations an image
+WITHOUT = (
+    "batch 8, torch.compile and INT8 are left out: a round would take minutes, and calibration "
+    "needs the memory of all activations at once."
+)
 COLUMNS = {
     "size": "", "batch": "", "runtime": "", "median s": ".3f", "fastest s": ".3f",
     "rounds": "", "of plain ONNX Runtime": ".3f", "images/s": ".1f", "share of the matrix rate": "",
 }  # fmt: skip
 
 
-def measure(
-    options: Options, model: str, sizes: tuple[int, ...], batches: tuple[int, ...]
-) -> Result:
-    """One table of all sizes and batches."""
+def measure(options: Options, model: str, sizes: tuple[int, ...], batch: int) -> Result:
+    """One table of all sizes."""
     result = Result()
     rows: list[list[Cell]] = []
+    notes = set()
     for size in sizes:
-        files = prepared(model, size, options.cache)
-        spec = load_checkpoint(files["torch"]).spec
+        spec = build_spec(model)
         work = operations(spec, (size, size))
         assert work is not None
-        compiled = work < HUGE
+        large = work > LARGE
+        files = prepared(model, size, options.cache, int8=not large)
+        images = pictures(size, batch)
         if options.prepare:
-            for batch in batches if compiled else ():
-                _compiled(files["torch"], pictures(size, batch))()  # into torch's own cache
+            if not large:
+                _compiled(files["torch"], images)()  # into torch's own cache
             continue
-        for batch in batches:
-            images = pictures(size, batch)
-            runs = runtimes(files, images, compiled)
-            times = alternate(runs, options.rounds, options.seconds)
-            rows += table_rows(times, size, batch, work, options)
-            if (model, size, batch) == ("yolov4-csp", 640, 1):
-                add_targets(result, times, work, files, images, options)
-    note = "" if 8 in batches else (
-        f"Batch 8 is left out: a round of all runtimes would take minutes; the speed of {model} "
-        "an image hardly depends on the batch, because one image fills the cores."
-    )  # fmt: skip
-    result.tables.append(Table("", COLUMNS, rows, note))
+        runs = runtimes(files, images)
+        if large:
+            notes.add(f"{model} {size}: {WITHOUT}")
+        times = alternate(runs, options.rounds, options.seconds)
+        rows += table_rows(times, size, batch, work, options)
+        if (model, size, batch) == ("yolov4-csp", 640, 1):
+            add_targets(result, times, work, files, images, options)
+    result.tables.append(Table("", COLUMNS, rows, " ".join(sorted(notes))))
     return result
+
+
+def build_spec(model: str) -> ModelSpec:
+    """The spec of a built-in model, without its weights."""
+    with torch.device("meta"):
+        return build_model(model).spec
 
 
 def pictures(size: int, batch: int) -> np.ndarray:
@@ -72,26 +79,27 @@ def pictures(size: int, batch: int) -> np.ndarray:
     return np.asarray(to_input(canvas_batch(drawn, (size, size)), "float_nchw", bgr=True))
 
 
-def runtimes(files: dict[str, Path], images: np.ndarray, compiled: bool = True) -> dict[str, Run]:
-    """One run of the same images in each runtime."""
+def runtimes(files: dict[str, Path], images: np.ndarray) -> dict[str, Run]:
+    """One run of the same images in each runtime; large models are not compiled and quantised."""
     backend = load_backend(files["torch"], "torch", "cpu")
     core = openvino.Core()
     runs: dict[str, Run] = {
         PLAIN: ort_run(files["plain"], images),
         "ONNX Runtime": ort_run(files["onnx"], images),
         "torch eager": lambda: backend.infer(images),
-        **({"torch.compile": _compiled(files["torch"], images)} if compiled else {}),
         "OpenVINO fp32": openvino_run(core, files["openvino"], images, "f32"),
     }
     if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         runs["OpenVINO bf16"] = openvino_run(core, files["openvino"], images, "bf16")
-    runs["OpenVINO int8"] = openvino_run(core, files["int8"], images, "f32")
+    if "int8" in files:
+        runs["OpenVINO int8"] = openvino_run(core, files["int8"], images, "f32")
+        runs["torch.compile"] = _compiled(files["torch"], images)
     return runs
 
 
 def _compiled(path: Path, images: np.ndarray) -> Run:
     model = fold(load_checkpoint(path)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    faster = torch.compile(model)
+    faster = torch.compile(model, dynamic=False)
     tensor = torch.from_numpy(images).to(memory_format=torch.channels_last)
 
     def run() -> None:

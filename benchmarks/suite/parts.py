@@ -32,23 +32,31 @@ class Part:
         return measure(options, **self.arguments)
 
 
-def _network(name: str, *sizes: int, batches: tuple[int, ...] = (1, 8)) -> Part:
-    shown = " and ".join(map(str, sizes))
-    arguments = {"model": name, "sizes": sizes, "batches": batches}
-    return Part(f"{name} at {shown}, in every runtime", "network", arguments)
+def _network(name: str, *sizes: int, batch: int = 1) -> Part:
+    shown = f"{name} at {' and '.join(map(str, sizes))}, batch {batch}, in every runtime"
+    return Part(shown, "network", {"model": name, "sizes": sizes, "batch": batch})
 
 
 PARTS: Final = {
     "start": Part("import time, and time from process start to the first detection", "start"),
     "network-n": _network("yolov4-csp-n", 320, 640),
+    "network-n-batch8": _network("yolov4-csp-n", 320, 640, batch=8),
     "network-s": _network("yolov4-csp-s", 320, 640),
+    "network-s-batch8": _network("yolov4-csp-s", 320, 640, batch=8),
     "network-m": _network("yolov4-csp-m", 320, 640),
+    "network-m-batch8": _network("yolov4-csp-m", 320, 640, batch=8),
     "network-csp": _network("yolov4-csp", 640),
-    "network-p5": _network("yolov4-p5", 896, batches=(1,)),
-    "network-p6": _network("yolov4-p6", 1280, batches=(1,)),
-    "network-p7": _network("yolov4-p7", 1536, batches=(1,)),
+    "network-csp-batch8": _network("yolov4-csp", 640, batch=8),
+    "network-p5": _network("yolov4-p5", 896),
+    "network-p6": _network("yolov4-p6", 1280),
+    "network-p7": _network("yolov4-p7", 1536),
     "pipeline-stages": Part("what surrounds the network, stage by stage", "stages"),
-    "pipeline": Part("images/s from JPEGs to detections, against the bare network", "pipeline"),
+    "pipeline-csp": Part(
+        "images/s of yolov4-csp from JPEGs to detections", "pipeline", {"model": "yolov4-csp"}
+    ),
+    "pipeline-n": Part(
+        "images/s of yolov4-csp-n from JPEGs to detections", "pipeline", {"model": "yolov4-csp-n"}
+    ),
     "nms": Part("suppression against OpenCV; with --slow against supervision (14 GB)", "nms"),
     "growth": Part("time and memory as sizes grow", "growth"),
     "growth-video": Part("time and memory as streams and videos grow", "growth_video"),

@@ -33,12 +33,12 @@ class Options:
     @property
     def seconds(self) -> float:
         """That one alternating comparison may take."""
-        return 8 if self.quick else 75
+        return 8 if self.quick else 60
 
     @property
     def rounds(self) -> int:
         """Alternating rounds at most."""
-        return 2 if self.quick else 15
+        return 2 if self.quick else 11
 
 
 @dataclass(frozen=True)
