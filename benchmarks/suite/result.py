@@ -116,7 +116,10 @@ class Result:
         """The other way."""
         return cls(
             [Table(**table) for table in data["tables"]],
-            [Curve(**curve) for curve in data["curves"]],
+            [
+                Curve(**{**c, "lines": {k: [(x, y) for x, y in v] for k, v in c["lines"].items()}})
+                for c in data["curves"]
+            ],
             [Target(**target) for target in data["targets"]],
             dict(data["profiles"]),
         )
