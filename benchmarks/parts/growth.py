@@ -10,16 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from export.onnx_export import write_onnx
 from export.options import ExportOptions
 from yolov4sdk import Detector
-from yolov4sdk.models import build_model
 from yolov4sdk.postprocess import suppress
 from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.timing import alternate
 
 from ..nms import IOU, MOST, candidates
-from ..suite.models import prepared
+from ..suite.models import exported, prepared, with_classes
 from ..suite.result import Curve, Options, Result
 
 MODEL = "yolov4-csp-n"
@@ -42,11 +40,11 @@ print(json.dumps((peak_memory() - before) / 1e6))
 
 def measure(options: Options) -> Result:
     """A plot for each."""
-    dynamic = options.cache / f"{MODEL}-dynamic.onnx"
-    if not dynamic.exists():
-        write_dynamic(dynamic)
+    checkpoint = prepared(MODEL, 320, options.cache)["torch"]
+    form = ExportOptions(size=(640, 640), batch=None, dynamic=True)
+    dynamic = exported(checkpoint, form, "dynamic.onnx")
     by_classes = {
-        n: prepared(MODEL, 320, options.cache, classes=n)["onnx"]
+        n: with_classes(MODEL, 320, n, options.cache)
         for n in (CLASSES if not options.quick else CLASSES[:2])
     }
     if options.prepare:
@@ -70,14 +68,6 @@ def measure(options: Options) -> Result:
         candidates_curve(options),
     ]  # fmt: skip
     return Result(curves=curves)
-
-
-def write_dynamic(path: Path) -> None:
-    """The model for any size and batch."""
-    model = build_model(MODEL).eval()
-    options = ExportOptions(size=(640, 640), batch=None, dynamic=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_onnx(model, path, options, options.artefact_spec(model.spec, "benchmark"))
 
 
 def both(

@@ -13,23 +13,20 @@ import openvino
 import torch
 
 from yolov4sdk.backends import load_backend
-from yolov4sdk.benchmark import operations
 from yolov4sdk.cpu import available_cpus
-from yolov4sdk.models import build_model, fold
+from yolov4sdk.models import fold
 from yolov4sdk.models.checkpoints import load_checkpoint
 from yolov4sdk.preprocess import to_input
-from yolov4sdk.spec import ModelSpec
 from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.timing import alternate, median_ratio
 from yolov4sdk.verify import canvas_batch
 
-from ..suite.models import prepared
+from ..suite.models import LARGE, prepared, work
 from ..suite.profiles import onnxruntime_profile, openvino_profile
 from ..suite.result import Cell, Options, Result, Table, Target
 
 Run = Callable[[], Any]
 PLAIN = "ONNX Runtime, plain export"
-LARGE = 500e9  # operations an image
 WITHOUT = (
     "batch 8, torch.compile and INT8 are left out: a round would take minutes, and calibration "
     "needs the memory of all activations at once."
@@ -46,11 +43,9 @@ def measure(options: Options, model: str, sizes: tuple[int, ...], batch: int) ->
     rows: list[list[Cell]] = []
     notes = set()
     for size in sizes:
-        spec = build_spec(model)
-        work = operations(spec, (size, size))
-        assert work is not None
-        large = work > LARGE
-        files = prepared(model, size, options.cache, int8=not large)
+        operations = work(model, size)
+        large = operations > LARGE
+        files = prepared(model, size, options.cache)
         images = pictures(size, batch)
         if options.prepare:
             if not large:
@@ -60,17 +55,11 @@ def measure(options: Options, model: str, sizes: tuple[int, ...], batch: int) ->
         if large:
             notes.add(f"{model} {size}: {WITHOUT}")
         times = alternate(runs, options.rounds, options.seconds)
-        rows += table_rows(times, size, batch, work, options)
+        rows += table_rows(times, size, batch, operations, options)
         if (model, size, batch) == ("yolov4-csp", 640, 1):
-            add_targets(result, times, work, files, images, options)
+            add_targets(result, times, operations, files, images, options)
     result.tables.append(Table("", COLUMNS, rows, " ".join(sorted(notes))))
     return result
-
-
-def build_spec(model: str) -> ModelSpec:
-    """The spec of a built-in model, without its weights."""
-    with torch.device("meta"):
-        return build_model(model).spec
 
 
 def pictures(size: int, batch: int) -> np.ndarray:
@@ -132,14 +121,14 @@ def openvino_run(core: Any, path: Path, images: np.ndarray, precision: str) -> R
 
 
 def table_rows(
-    times: dict[str, list[float]], size: int, batch: int, work: float, options: Options
+    times: dict[str, list[float]], size: int, batch: int, operations: float, options: Options
 ) -> list[list[Cell]]:
     """One row a runtime."""
     rows: list[list[Cell]] = []
     for name, seconds in times.items():
         middle = statistics.median(seconds)
         rate = options.ceiling.get(name.split()[-1], options.ceiling["fp32"])
-        share = work * batch / min(seconds) / rate
+        share = operations * batch / min(seconds) / rate
         rows.append(
             [size, batch, name, middle, min(seconds), len(seconds),
              median_ratio(seconds, times[PLAIN]), batch / middle,
@@ -151,7 +140,7 @@ def table_rows(
 def add_targets(
     result: Result,
     times: dict[str, list[float]],
-    work: float,
+    operations: float,
     files: dict[str, Path],
     images: np.ndarray,
     options: Options,
@@ -166,7 +155,7 @@ def add_targets(
     for precision in ("bf16", "int8"):
         if f"OpenVINO {precision}" in times:
             rate = options.ceiling[precision]
-            value = rate * min(times[f"OpenVINO {precision}"]) / work
+            value = rate * min(times[f"OpenVINO {precision}"]) / operations
             what = f"yolov4-csp 640, time in {precision} to that of the best matrix rate"
             result.targets.append(Target(f"rate-{precision}", what, value, 1.25))
     for target in result.targets:

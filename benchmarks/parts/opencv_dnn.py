@@ -10,13 +10,10 @@ import cv2
 import numpy as np
 import openvino
 
-from export.onnx_export import write_onnx
 from export.options import ExportOptions
-from yolov4sdk.models import Model
-from yolov4sdk.models.checkpoints import load_checkpoint
 from yolov4sdk.timing import alternate, median_ratio
 
-from ..suite.models import prepared
+from ..suite.models import exported, prepared
 from ..suite.result import Cell, Options, Result, Table, Target
 from .network import openvino_run, ort_run, pictures
 
@@ -29,9 +26,8 @@ def measure(options: Options) -> Result:
     result = Result()
     for model, size in CASES[:1] if options.quick else CASES:
         files = prepared(model, size, options.cache)
-        fixed = files["onnx"].with_name("batch1.onnx")
-        if not fixed.exists():
-            write_fixed(load_checkpoint(files["torch"]), size, fixed)
+        # OpenCV reads no graph of any batch.
+        fixed = exported(files["torch"], ExportOptions(size=(size, size)), "batch1.onnx")
         if options.prepare:
             continue
         images = pictures(size, 1)
@@ -74,9 +70,3 @@ def opencv_run(path: Path, images: np.ndarray) -> Callable[[], list[np.ndarray]]
         return [np.asarray(out) for out in network.forward(names)]
 
     return run
-
-
-def write_fixed(model: Model, size: int, path: Path) -> None:
-    """Our export for batch 1: OpenCV reads no graph of any batch."""
-    options = ExportOptions(size=(size, size))
-    write_onnx(model.eval(), path, options, options.artefact_spec(model.spec, "benchmark"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from export.onnx_export import write_onnx
 from export.options import ExportOptions
-from yolov4sdk.models.checkpoints import load_checkpoint
 
-from ..suite.models import prepared
+from ..suite.models import exported, prepared
 from ..suite.peers import run_peer
 from ..suite.result import Cell, Options, Result, Table, Target
 from .jpegs import jpegs
@@ -23,11 +21,7 @@ COLUMNS = {
 def measure(options: Options) -> Result:
     """Both in ONNX Runtime, in turn, on a 720p and a 1080p JPEG."""
     files = prepared(OURS, SIZE, options.cache)
-    ours = files["onnx"].with_name("batch1.onnx")
-    if not ours.exists():
-        model = load_checkpoint(files["torch"]).eval()
-        form = ExportOptions(size=(SIZE, SIZE))
-        write_onnx(model, ours, form, form.artefact_spec(model.spec, "benchmark"))
+    ours = exported(files["torch"], ExportOptions(size=(SIZE, SIZE)), "batch1.onnx")
     theirs = options.cache / f"{PEER}.onnx"
     if not theirs.exists():
         run_peer(options, "predict.py", "export", PEER, SIZE, options.cache)

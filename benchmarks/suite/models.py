@@ -7,10 +7,12 @@ trained network's. All graphs take any batch; runtimes are told the one they get
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import torch
 
 import export
 import yolov4sdk.models
@@ -19,66 +21,98 @@ from export.calibration import CalibrationSet
 from export.onnx_export import write_onnx
 from export.openvino_export import write_openvino
 from export.options import ExportOptions
+from yolov4sdk.artefacts import read_spec
 from yolov4sdk.models import build_model
-from yolov4sdk.models.checkpoints import save_checkpoint
+from yolov4sdk.models.checkpoints import load_checkpoint, save_checkpoint
+from yolov4sdk.models.summary import gflops
 
 from ..int8 import calibrated
 
 PHOTOGRAPHS: Final = Path(__file__).parents[2] / "examples" / "images"
+LARGE: Final = 500e9
+"""Operations an image above which a model is not quantised: calibration needs the memory of all
+activations at once."""
 
 
-def prepared(
-    name: str, size: int, cache: Path, int8: bool = True, classes: int | None = None
-) -> dict[str, Path]:
-    """Files of a built-in model at a square size.
-
-    Args:
-        int8: also quantise, which needs the memory of all activations.
-        classes: other than the model's own; such a model is only exported as the SDK does.
+def prepared(name: str, size: int, cache: Path) -> dict[str, Path]:
+    """Files of a built-in model at a square size; those that are missing are made, one by one.
 
     Returns:
         "torch" (.safetensors), "plain" (ONNX without help: Softplus-Tanh-Mul, nothing folded),
-        "onnx" (ours), "openvino" (.xml) and "int8" (.xml).
+        "onnx" (ours), "openvino" (.xml) and, unless the model is large, "int8" (.xml).
     """
-    folder = cache / _sources() / f"{name}-{size}" / str(classes or "own")
-    forms = {"onnx": "onnx.onnx"}
-    if classes is None:
-        forms |= {"torch": "torch.safetensors", "plain": "plain.onnx", "openvino": "openvino.xml"}
-        forms |= {"int8": "int8.xml"} if int8 else {}
-    files = {form: folder / file for form, file in forms.items()}
-    if not all(file.exists() for file in files.values()):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its place, then moved: what is interrupted leaves nothing that looks finished.
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent))
-        try:
-            _write(name, size, temporary, int8, classes)
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    folder = cache / _sources() / f"{name}-{size}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "torch.safetensors"
+    if not path.exists():
+        _put(path, lambda temporary: save_checkpoint(calibrated(name, (size, size)), temporary))
+    options = ExportOptions(size=(size, size), batch=None)
+    files = {"torch": path}
+    writers: dict[str, Callable[[Path], Any]] = {
+        "plain.onnx": lambda to: _onnx(path, to, options, mish="softplus", folded=False),
+        "onnx.onnx": lambda to: _onnx(path, to, options),
+        "openvino.xml": lambda to: _openvino(path, to, options),
+    }
+    if work(name, size) <= LARGE:
+        writers["int8.xml"] = lambda to: _int8(folder / "openvino.xml", to)
+    for file, write in writers.items():
+        files[Path(file).stem] = folder / file
+        if not (folder / file).exists():
+            _put(folder / file, write)
     return files
 
 
-def _write(name: str, size: int, folder: Path, int8: bool, classes: int | None) -> None:
-    options = ExportOptions(size=(size, size), batch=None)
-    if classes is not None:
+def work(name: str, size: int) -> float:
+    """Operations of a built-in model for one image of a square size."""
+    with torch.device("meta"):
+        return 1e9 * gflops(build_model(name), (size, size))
+
+
+def with_classes(name: str, size: int, classes: int, cache: Path) -> Path:
+    """Our ONNX file of a model with another number of classes and fresh weights."""
+    path = cache / _sources() / f"{name}-{size}-{classes}-classes.onnx"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         model = build_model(name, [f"class {i}" for i in range(classes)]).eval()
+        options = ExportOptions(size=(size, size), batch=None)
         spec = options.artefact_spec(model.spec, "benchmark")
-        write_onnx(model, folder / "onnx.onnx", options, spec)
-        return
-    model = calibrated(name, (size, size))
-    spec = options.artefact_spec(model.spec, "benchmark")
-    save_checkpoint(model, folder / "torch.safetensors")
-    write_onnx(model, folder / "plain.onnx", options, spec, mish="softplus", folded=False)
-    write_onnx(model, folder / "onnx.onnx", options, spec)
-    source = folder / "operator.onnx"
-    write_onnx(model, source, options, spec, mish="operator", mish_first=True)
-    write_openvino(source, folder / "openvino.xml", spec)
-    source.unlink()
-    if int8:
-        images = CalibrationSet.of(PHOTOGRAPHS, "train", spec)
-        spec = spec.replace(precision="int8")
-        int8_openvino.quantise(folder / "openvino.xml", folder / "int8.xml", images, "minmax", spec)
+        _put(path, lambda to: write_onnx(model, to, options, spec))
+    return path
+
+
+def exported(checkpoint: Path, options: ExportOptions, name: str) -> Path:
+    """Our ONNX file of another form, beside the checkpoint."""
+    path = checkpoint.with_name(name)
+    if not path.exists():
+        _put(path, lambda to: _onnx(checkpoint, to, options))
+    return path
+
+
+def _put(path: Path, write: Callable[[Path], Any]) -> None:
+    """Written in a folder beside its place, then moved: what is interrupted leaves nothing."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        write(Path(folder) / path.name)
+        weights = (Path(folder) / path.name).with_suffix(".bin")
+        for written in (weights, Path(folder) / path.name):
+            if written.exists():
+                written.rename(path.with_name(written.name))
+
+
+def _onnx(checkpoint: Path, path: Path, options: ExportOptions, **form: Any) -> None:
+    model = load_checkpoint(checkpoint).eval()
+    write_onnx(model, path, options, options.artefact_spec(model.spec, "benchmark"), **form)
+
+
+def _openvino(checkpoint: Path, path: Path, options: ExportOptions) -> None:
+    source = path.with_name("operator.onnx")
+    _onnx(checkpoint, source, options, mish="operator", mish_first=True)
+    write_openvino(source, path, read_spec(source))
+
+
+def _int8(source: Path, path: Path) -> None:
+    spec = read_spec(source).replace(precision="int8")
+    images = CalibrationSet.of(PHOTOGRAPHS, "train", spec)
+    int8_openvino.quantise(source, path, images, "minmax", spec)
 
 
 def _sources() -> str:
