@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def candidates_curve(options: Options) -> Curve:
     for count in counts:
         for kind, clusters in (("in 100 clusters", 100), ("uniform", None)):
             found = candidates(count, clusters)
-            runs[kind, count] = lambda found=found: suppress(*found, iou=IOU, max_det=MOST)
+            runs[kind, count] = partial(suppress, *found, iou=IOU, max_det=MOST)
     times = alternate(runs, options.rounds, options.seconds)
     lines: dict[str, list[tuple[float, float]]] = {}
     for (kind, count), seconds in times.items():

@@ -88,7 +88,7 @@ def runtimes(files: dict[str, Path], images: np.ndarray) -> dict[str, Run]:
 
 def _compiled(path: Path, images: np.ndarray) -> Run:
     model = fold(load_checkpoint(path)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    faster = torch.compile(model, dynamic=False)
+    faster: Any = torch.compile(model, dynamic=False)
     tensor = torch.from_numpy(images).to(memory_format=torch.channels_last)
 
     def run() -> None:
@@ -151,7 +151,7 @@ def add_targets(
             value = median_ratio(times[name], times[PLAIN])
             key = name.lower().replace(" ", "-")
             what = f"yolov4-csp 640, {name} to plain ONNX Runtime"
-            result.targets.append(Target(key, what, value, limit))
+            result.targets.append(Target(key, what, value, limit, format=".3f"))
     for precision in ("bf16", "int8"):
         if f"OpenVINO {precision}" in times:
             rate = options.ceiling[precision]

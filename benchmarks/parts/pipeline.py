@@ -15,7 +15,7 @@ import numpy as np
 from yolov4sdk import Detector
 from yolov4sdk.timing import alternate, median_ratio
 
-from ..suite.models import prepared
+from ..suite.models import prepared_for_one
 from ..suite.result import Cell, Options, Result, Table, Target
 from .jpegs import jpegs
 
@@ -39,7 +39,7 @@ NOTE = (
 def measure(options: Options, model: str) -> Result:
     """One model in every runtime: one image a call, a list of them, a stream."""
     size, limit, count = MODELS[model]
-    files = prepared(model, size, options.cache)
+    files = prepared_for_one(model, size, options.cache)
     if options.prepare:
         return Result()
     images = jpegs("1080p", count)

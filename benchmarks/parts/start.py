@@ -11,7 +11,7 @@ from functools import partial
 from yolov4sdk.timing import alternate
 
 from ..install import run_statement
-from ..suite.models import PHOTOGRAPHS, prepared
+from ..suite.models import PHOTOGRAPHS, prepared_for_one
 from ..suite.result import Cell, Options, Result, Table, Target
 
 IMPORTS = {
@@ -28,8 +28,8 @@ DETECT = "from yolov4sdk import Detector; print(len(Detector({arguments})({image
 
 def measure(options: Options) -> Result:
     """Imports, then first detections, each in alternating rounds."""
-    csp_n = prepared("yolov4-csp-n", 320, options.cache)
-    csp = prepared("yolov4-csp", 640, options.cache) if not options.quick else {}
+    csp_n = prepared_for_one("yolov4-csp-n", 320, options.cache)
+    csp = prepared_for_one("yolov4-csp", 640, options.cache) if not options.quick else {}
     if options.prepare:
         return Result()
     image = str(PHOTOGRAPHS / "dog.jpg")

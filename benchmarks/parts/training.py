@@ -64,8 +64,8 @@ def measure(options: Options) -> Result:
 def write_data(folder: Path) -> None:
     """Drawn pictures with rectangles of five colours, one class each, in YOLO's layout."""
     rng = np.random.default_rng(0)
-    for kind in ("images", "labels"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
     for i in range(IMAGES):
         image, lines = drawn_image((480, 640), i), []
         for _ in range(6):

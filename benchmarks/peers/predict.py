@@ -78,7 +78,7 @@ def run(theirs: str, ours: str, image: str, size: int, rounds: int) -> dict[str,
         result = peer.predict(image, verbose=False, **options)[0]
         whole = time.perf_counter() - started
         speed = result.speed
-        values = {
+        values: dict[str, tuple[float, ...]] = {
             "peer": (speed["preprocess"], speed["inference"], speed["postprocess"], 1e3 * whole)
         }
         started = time.perf_counter()
@@ -106,5 +106,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "export":
         answer = export(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
     else:
-        answer = run(*sys.argv[2:5], int(sys.argv[5]), int(sys.argv[6]))
+        theirs, ours, image = sys.argv[2:5]
+        answer = run(theirs, ours, image, int(sys.argv[5]), int(sys.argv[6]))
     print(json.dumps(answer))

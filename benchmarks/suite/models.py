@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import openvino
 import torch
 
 import export
@@ -25,6 +27,7 @@ from yolov4sdk.artefacts import read_spec
 from yolov4sdk.models import build_model
 from yolov4sdk.models.checkpoints import load_checkpoint, save_checkpoint
 from yolov4sdk.models.summary import gflops
+from yolov4sdk.spec import METADATA_KEY
 
 from ..int8 import calibrated
 
@@ -60,6 +63,26 @@ def prepared(name: str, size: int, cache: Path) -> dict[str, Path]:
         if not (folder / file).exists():
             _put(folder / file, write)
     return files
+
+
+def prepared_for_one(name: str, size: int, cache: Path) -> dict[str, Path]:
+    """`prepared`, with graphs of batch 1 as an export gives them unless told otherwise."""
+    files = prepared(name, size, cache)
+    single = {"torch": files["torch"]}
+    single["onnx"] = exported(files["torch"], ExportOptions(size=(size, size)), "batch1.onnx")
+    for form in {"openvino", "int8"} & set(files):
+        single[form] = files[form].with_name(f"{form}-batch1.xml")
+        if not single[form].exists():
+            _put(single[form], partial(_fix_batch, files[form], (1, 3, size, size)))
+    return single
+
+
+def _fix_batch(source: Path, shape: tuple[int, ...], path: Path) -> None:
+    graph = openvino.Core().read_model(source)
+    graph.reshape(list(shape))
+    spec = read_spec(source).replace(batch=shape[0])
+    graph.set_rt_info(spec.to_json(), METADATA_KEY.split("."))
+    openvino.save_model(graph, path, compress_to_fp16=False)
 
 
 def work(name: str, size: int) -> float:
