@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,10 @@ from .tta import augmented
 
 if TYPE_CHECKING:
     from .streaming import Stream
+
+_WORTH_THREADS: Final = 4
+"""Images in a list: fewer are decoded before threads are of use (`python -m benchmarks
+pipeline-stages` has 1, 2 and 8)."""
 
 
 class Detector(ContextManager):
@@ -236,8 +240,8 @@ class Detector(ContextManager):
     def _read(self, images: Sequence[Any]) -> Iterator[NDArray[np.uint8]]:
         """The pixels of each image; the next are decoded while the network runs."""
         read = partial(read_image, color=self._color, allow_urls=self._allow_urls)
-        if len(images) == 1 or all(isinstance(image, np.ndarray) for image in images):
-            return map(read, images)  # no work worth a thread
+        if len(images) < _WORTH_THREADS or all(isinstance(im, np.ndarray) for im in images):
+            return map(read, images)
         return ahead(read, images, 2 * self._batch)
 
     def _detect(
