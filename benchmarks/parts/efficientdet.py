@@ -35,7 +35,7 @@ COLUMNS = {
 def measure(options: Options, pair: str) -> Result:
     """One pair in every engine."""
     model, size, peer = PAIRS[pair]
-    files = prepared(model, size, options.cache)
+    files = prepared(model, size, options.cache, "openvino")
     graph = options.cache / f"{peer}.onnx"
     facts = graph.with_suffix(".json")
     if not facts.exists():

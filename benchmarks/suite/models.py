@@ -37,8 +37,11 @@ LARGE: Final = 500e9
 activations at once."""
 
 
-def prepared(name: str, size: int, cache: Path) -> dict[str, Path]:
+def prepared(name: str, size: int, cache: Path, *forms: str) -> dict[str, Path]:
     """Files of a built-in model at a square size; those that are missing are made, one by one.
+
+    Args:
+        forms: those that are needed; none names all.
 
     Returns:
         "torch" (.safetensors), "plain" (ONNX without help: Softplus-Tanh-Mul, nothing folded),
@@ -59,6 +62,8 @@ def prepared(name: str, size: int, cache: Path) -> dict[str, Path]:
     if work(name, size) <= LARGE:
         writers["int8.xml"] = lambda to: _int8(folder / "openvino.xml", to)
     for file, write in writers.items():
+        if forms and Path(file).stem not in forms:
+            continue
         files[Path(file).stem] = folder / file
         if not (folder / file).exists():
             _put(folder / file, write)
