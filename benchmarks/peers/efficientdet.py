@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def in_torch(name: str, ours: Path, seconds: float) -> dict[str, Any]:
             model(theirs)
 
     times = alternate({"peer": peer, "ours": lambda: backend.infer(images)}, 15, seconds)
-    return {**times, "versions": {"effdet": effdet.__version__, "torch": torch.__version__}}
+    return {**times, "versions": {name: version(name) for name in ("effdet", "torch")}}
 
 
 if __name__ == "__main__":
