@@ -15,11 +15,18 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def alternate(
-    runs: Mapping[Key, Callable[[], Any]], rounds: int, seconds: float = float("inf")
+    runs: Mapping[Key, Callable[[], Any]],
+    rounds: int,
+    seconds: float = float("inf"),
+    pause: float = 0.0,
 ) -> dict[Key, list[float]]:
     """Seconds of each run in each round, in turn, after one of each that is not counted.
 
-    No round starts that would end after `seconds`, except the first that counts.
+    Args:
+        runs: what is timed, by name.
+        rounds: that count.
+        seconds: no round starts that would end later, except the first that counts.
+        pause: seconds before each run, in which the threads of the one before it stop spinning.
     """
     times: dict[Key, list[float]] = {key: [] for key in runs}
     begun = time.perf_counter()
@@ -28,6 +35,7 @@ def alternate(
         if counted > 0 and spent * (counted + 2) / (counted + 1) > seconds:
             break
         for key, run in runs.items():
+            time.sleep(pause)
             started = time.perf_counter()
             run()
             if counted >= 0:

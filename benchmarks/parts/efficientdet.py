@@ -13,12 +13,12 @@ import numpy as np
 import openvino
 
 from yolov4sdk.models.checkpoints import load_checkpoint
-from yolov4sdk.timing import alternate, median_ratio
+from yolov4sdk.timing import median_ratio
 
 from ..suite.models import prepared
 from ..suite.peers import run_peer
 from ..suite.result import Cell, Options, Result, Table, Target
-from .network import openvino_run, pictures
+from .network import openvino_run, per_run, pictures
 
 PAIRS = {
     "csp": ("yolov4-csp", 640, "tf_efficientdet_d3"),
@@ -58,7 +58,7 @@ def measure(options: Options, pair: str) -> Result:
             "ours": openvino_run(core, files["openvino"], ours, precision),
             "peer": openvino_run(core, graph, theirs, precision),
         }
-        times[f"OpenVINO {precision}"] = alternate(runs, options.rounds, options.seconds / 3)
+        times[f"OpenVINO {precision}"] = per_run(runs, options, share=0.5)
     for engine, found in times.items():
         ratio = median_ratio(found["ours"], found["peer"])
         middle = [statistics.median(found[who]) for who in ("ours", "peer")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from ..suite.result import Cell, Options, Result, Table, Target
 
 Run = Callable[[], Any]
 PLAIN = "ONNX Runtime, plain export"
+SHORTEST, PAUSE = 0.2, 0.1  # seconds
 WITHOUT = (
     "batch 8, torch.compile and INT8 are left out: a round would take minutes, and calibration "
     "needs the memory of all activations at once."
@@ -54,12 +57,42 @@ def measure(options: Options, model: str, sizes: tuple[int, ...], batch: int) ->
         runs = runtimes(files, images)
         if large:
             notes.add(f"{model} {size}: {WITHOUT}")
-        times = alternate(runs, options.rounds, options.seconds)
+        times = per_run(runs, options)
         rows += table_rows(times, size, batch, operations, options)
         if (model, size, batch) == ("yolov4-csp", 640, 1):
             add_targets(result, times, operations, files, images, options)
     result.tables.append(Table("", COLUMNS, rows, " ".join(sorted(notes))))
     return result
+
+
+def per_run(runs: dict[str, Run], options: Options, share: float = 1.0) -> dict[str, list[float]]:
+    """Seconds of one run in alternating rounds, a short one as the mean of several in a row.
+
+    Runtimes' threads spin for a while after a run and would slow a short one of another runtime.
+
+    Args:
+        share: of the seconds that a comparison may take.
+    """
+    numbers = {name: _number(run) for name, run in runs.items()}
+    repeated = {name: partial(_repeat, run, numbers[name]) for name, run in runs.items()}
+    times = alternate(repeated, options.rounds, options.seconds * share, pause=PAUSE)
+    return {name: [s / numbers[name] for s in seconds] for name, seconds in times.items()}
+
+
+def _number(run: Run) -> int:
+    """Runs in a row that take SHORTEST together."""
+    for _ in range(2):  # the first may compile and allocate
+        started = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - started
+        if seconds > 5 * SHORTEST:
+            break
+    return max(1, round(SHORTEST / seconds))
+
+
+def _repeat(run: Run, number: int) -> None:
+    for _ in range(number):
+        run()
 
 
 def pictures(size: int, batch: int) -> np.ndarray:

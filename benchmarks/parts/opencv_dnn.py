@@ -11,11 +11,11 @@ import numpy as np
 import openvino
 
 from export.options import ExportOptions
-from yolov4sdk.timing import alternate, median_ratio
+from yolov4sdk.timing import median_ratio
 
 from ..suite.models import exported, prepared
 from ..suite.result import Cell, Options, Result, Table, Target
-from .network import openvino_run, ort_run, pictures
+from .network import openvino_run, ort_run, per_run, pictures
 
 CASES = (("yolov4-csp-n", 320), ("yolov4-csp", 640))
 
@@ -44,7 +44,7 @@ def measure(options: Options) -> Result:
                 strict=True,
             )
         )  # fmt: skip
-        times = alternate(runs, options.rounds, options.seconds)
+        times = per_run(runs, options)
         for name, seconds in times.items():
             ratio = median_ratio(seconds, times["OpenCV dnn"])
             error = apart if name == "OpenCV dnn" else None

@@ -57,7 +57,7 @@ def measure(options: Options, model: str) -> Result:
     for name, detector in detectors.items():
         conf = threshold(detector, images[0])
         runs |= loops(name, detector, images, folder, ready, conf)
-    times = alternate(runs, options.rounds, options.seconds)
+    times = alternate(runs, options.rounds, options.seconds, pause=0.1)
     rows: list[list[Cell]] = []
     result = Result()
     for name, detector in detectors.items():
