@@ -21,7 +21,7 @@ from ..suite.models import prepared_for_one
 from ..suite.result import Cell, Options, Result, Table, Target
 from .jpegs import SIZES, jpegs
 
-MODELS = {"yolov4-csp": (640, 0.95, 4), "yolov4-csp-n": (320, 0.8, 64)}
+MODELS = {"yolov4-csp": (640, 0.95, 3), "yolov4-csp-n": (320, 0.8, 24)}
 """Size, what is to be reached, images a round."""
 RUNTIMES = (
     ("ONNX Runtime", "onnx", None),

@@ -53,8 +53,8 @@ def measure(options: Options) -> Result:
             value = sums["ours"][1] / sums["peer"][1]
             result.targets.append(Target("predict-beside", what, value, 0.5))
     note = (
-        f"ultralytics {version}; ONNX Runtime, 640 x 640, batch 1, conf 0.25, iou 0.45, a file in "
-        "the page cache. Its pre and post are what it reports itself, without decoding; ours are "
+        f"ultralytics {version}; ONNX Runtime, 640 x 640, batch 1, iou 0.45, a file in the page "
+        "cache; weights are random, so each threshold is such that 100 boxes are candidates. Its pre and post are what it reports itself, without decoding; ours are "
         "letterbox and normalisation, suppression and the way back. All beside the network is the "
         "whole call less the network, decoding included."
     )
