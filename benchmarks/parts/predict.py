@@ -54,9 +54,10 @@ def measure(options: Options) -> Result:
             result.targets.append(Target("predict-beside", what, value, 0.5))
     note = (
         f"ultralytics {version}; ONNX Runtime, 640 x 640, batch 1, iou 0.45, a file in the page "
-        "cache; weights are random, so each threshold is such that 100 boxes are candidates. Its pre and post are what it reports itself, without decoding; ours are "
-        "letterbox and normalisation, suppression and the way back. All beside the network is the "
-        "whole call less the network, decoding included."
+        "cache; weights are random, so each threshold is such that 100 boxes are candidates. Its "
+        "pre and post are what it reports itself, without decoding; ours are letterbox and "
+        "normalisation, suppression and the way back. All beside the network is the whole call "
+        "less the network, decoding included."
     )
     result.tables.append(Table("", COLUMNS, rows, note))
     return result

@@ -6,8 +6,8 @@ from typing import Final
 
 _CALL = (
     "one image a call leaves nothing to overlap: decoding a 1080p JPEG takes 4.5 to 5 ms of one "
-    "core (libjpeg-turbo's own speed) while the other core idles, and letterbox, normalisation and suppression take 1 to 2 ms more. Lists "
-    "decode ahead, streams also run batches side by side."
+    "core (libjpeg-turbo's own speed) while the other core idles, and letterbox, normalisation and "
+    "suppression take 1 to 2 ms more. Lists decode ahead, streams also run batches side by side."
 )
 _STREAM = (
     "decoding costs as much as this network: 5 to 6 ms of a core an image are not the network's, "
