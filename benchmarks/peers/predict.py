@@ -1,7 +1,7 @@
-"""ultralytics' predict on an ONNX file beside our Detector on one of like size.
+"""ultralytics' predict on an ONNX file beside our Detector on some of like size.
 
     python predict.py export MODEL SIZE FOLDER
-    python predict.py run THEIRS.onnx OURS.onnx IMAGE SIZE ROUNDS
+    python predict.py run THEIRS.onnx IMAGE SIZE ROUNDS OURS.onnx...
 
 The last line is JSON. Both run ONNX Runtime on the CPU, batch 1, with the same thresholds.
 """
@@ -51,68 +51,99 @@ class Timed:
 
 
 def threshold(scores: Any) -> float:
-    """The confidence that CANDIDATES rows of [N, classes] exceed: random weights have no idea."""
-    best = scores.max(axis=1)
-    best.partition(len(best) - CANDIDATES)
-    return float(best[-CANDIDATES])
-
-
-def run(theirs: str, ours: str, image: str, size: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of each round of both, in turn."""
+    """The confidence that CANDIDATES of the rows exceed: random weights have no idea."""
     import numpy as np
+
+    best = scores if scores.ndim == 1 else scores.max(axis=1)
+    return float(np.partition(best, -CANDIDATES)[-CANDIDATES])
+
+
+class Ours:
+    """One of our files, its Detector, and its stages alone."""
+
+    def __init__(self, file: str, image: str, size: int) -> None:
+        from yolov4sdk import Detector
+        from yolov4sdk.backends import load_backend
+        from yolov4sdk.images import read_image
+        from yolov4sdk.preprocess import letterbox_plan
+
+        self.image, self.pixels = image, read_image(image)
+        self.backend = Timed(load_backend(file, "onnxruntime", "cpu"))
+        self.plan = letterbox_plan(self.pixels.shape[:2], (size, size))
+        self.ready: Any = None
+        self.conf = threshold(self.backend.infer(self.before()).scores[0])
+        self.detector = Detector(self.backend, conf=self.conf, iou=IOU, max_det=MOST)
+
+    def before(self) -> Any:
+        """Letterbox and the step to the graph's input."""
+        import numpy as np
+
+        from yolov4sdk.preprocess import letterbox, to_input
+
+        form = self.backend.spec.input_form
+        if self.ready is None:
+            self.canvas = np.empty((1, *self.plan.canvas, 3), np.uint8)
+            self.ready = np.empty((1, 3, *self.plan.canvas), np.float32)
+        letterbox(self.pixels, self.plan, self.canvas[0])
+        return to_input(self.canvas, form, bgr=True, out=self.ready)
+
+    def after(self) -> None:
+        """Suppression of the last outputs, and the way back to the image's pixels."""
+        from yolov4sdk.postprocess import nms, suppress
+
+        boxes, scores, ids = (None if v is None else v[0] for v in self.backend.outputs)
+        options = {"conf": self.conf, "iou": IOU, "max_det": MOST}
+        kept = nms(boxes, scores, **options) if ids is None else suppress(
+            boxes, scores, ids, **options
+        )  # fmt: skip
+        self.plan.to_source(kept[0])
+
+    def round(self) -> tuple[float, ...]:
+        """Milliseconds before, in and after the network, and of a whole call."""
+        whole = seconds(lambda: self.detector(self.image))
+        network = self.backend.seconds
+        return tuple(1e3 * s for s in (seconds(self.before), network, seconds(self.after), whole))
+
+
+def seconds(run: Any) -> float:
+    """Of one call."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def their_threshold(file: str, ready: Any) -> float:
+    """As `threshold`, of an ONNX file that gives [1, 4 + classes, N]."""
     import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (rows,) = session.run(None, {"images": ready})
+    return threshold(rows[0, 4:].T)
+
+
+def run(theirs: str, image: str, size: int, rounds: int, files: list[str]) -> dict[str, Any]:
+    """Milliseconds of each round of all, in turn."""
     import ultralytics
 
-    from yolov4sdk import Detector
-    from yolov4sdk.backends import load_backend
-    from yolov4sdk.images import read_image
-    from yolov4sdk.postprocess import nms
-    from yolov4sdk.preprocess import letterbox, letterbox_plan, to_input
-
-    backend = Timed(load_backend(ours, "onnxruntime", "cpu"))
-    pixels = read_image(image)
-    plan = letterbox_plan(pixels.shape[:2], (size, size))
-    canvas = np.empty((1, size, size, 3), np.uint8)
-    ready = np.empty((1, 3, size, size), np.float32)
-    to_input(letterbox(pixels, plan, canvas[0])[None], "float_nchw", bgr=True, out=ready)
-    conf = threshold(backend.infer(ready).scores[0])
-    detector = Detector(backend, conf=conf, iou=IOU, max_det=MOST)
-    session = onnxruntime.InferenceSession(theirs, providers=["CPUExecutionProvider"])
-    (rows,) = session.run(None, {"images": ready})  # [1, 4 + classes, N]
-    their_conf = threshold(np.ascontiguousarray(rows[0, 4:].T))
-    del session
+    ours = {file: Ours(file, image, size) for file in files}
+    conf = their_threshold(theirs, ours[files[0]].before())
     peer = ultralytics.YOLO(theirs, task="detect")
-    options = {"imgsz": size, "conf": their_conf, "iou": IOU, "max_det": MOST, "device": "cpu"}
-    names = ("preprocess", "network", "postprocess", "whole")
-    found: dict[str, dict[str, list[float]]] = {
-        who: {name: [] for name in names} for who in ("ours", "peer")
-    }
+    options = {"imgsz": size, "conf": conf, "iou": IOU, "max_det": MOST, "device": "cpu"}
+
+    def their_round() -> tuple[float, ...]:
+        started = time.perf_counter()
+        speed = peer.predict(image, verbose=False, **options)[0].speed
+        whole = 1e3 * (time.perf_counter() - started)
+        return speed["preprocess"], speed["inference"], speed["postprocess"], whole
+
+    runs = {"peer": their_round, **{file: one.round for file, one in ours.items()}}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in runs}
     for counted in range(-2, rounds):
-        started = time.perf_counter()
-        result = peer.predict(image, verbose=False, **options)[0]
-        whole = time.perf_counter() - started
-        speed = result.speed
-        values: dict[str, tuple[float, ...]] = {
-            "peer": (speed["preprocess"], speed["inference"], speed["postprocess"], 1e3 * whole)
-        }
-        started = time.perf_counter()
-        detector(image)
-        whole, network = time.perf_counter() - started, backend.seconds
-        started = time.perf_counter()
-        letterbox(pixels, plan, canvas[0])
-        to_input(canvas, "float_nchw", bgr=True, out=ready)
-        before = time.perf_counter() - started
-        started = time.perf_counter()
-        boxes, _, _ = nms(
-            backend.outputs.boxes[0], backend.outputs.scores[0], conf=conf, iou=IOU, max_det=MOST
-        )
-        plan.to_source(boxes)
-        after = time.perf_counter() - started
-        values["ours"] = tuple(1e3 * s for s in (before, network, after, whole))
-        if counted >= 0:
-            for who, ms in values.items():
-                for name, value in zip(names, ms, strict=True):
-                    found[who][name].append(value)
+        for name, one in runs.items():
+            time.sleep(0.05)  # until the threads of the one before have stopped spinning
+            values = one()
+            if counted >= 0:
+                found[name].append(values)
     return {**found, "version": ultralytics.__version__}
 
 
@@ -120,6 +151,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "export":
         answer = export(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
     else:
-        theirs, ours, image = sys.argv[2:5]
-        answer = run(theirs, ours, image, int(sys.argv[5]), int(sys.argv[6]))
+        theirs, image = sys.argv[2:4]
+        answer = run(theirs, image, int(sys.argv[4]), int(sys.argv[5]), sys.argv[6:])
     print(json.dumps(answer))
