@@ -74,5 +74,10 @@ PARTS: Final = {
     ),
     "predict": Part("ultralytics' predict against the Detector", "predict", peers=True),
     "opencv": Part("OpenCV's dnn module with our ONNX file", "opencv_dnn"),
-    "training": Part("ultralytics' trainer against ours", "training", peers=True),
+    "training": Part(
+        "ultralytics' trainer against ours in float32", "training", {"amp": "off"}, peers=True
+    ),
+    "training-bf16": Part(
+        "ultralytics' trainer against ours in bfloat16", "training", {"amp": "bf16"}, peers=True
+    ),
 }
