@@ -40,7 +40,7 @@ def measure(options: Options) -> Result:
     for size in ("720p", "1080p"):
         image = options.cache / f"{size}.jpg"
         image.write_bytes(jpegs(size, 1)[0])
-        rounds = 5 if options.quick else 40
+        rounds = 5 if options.quick else 25
         found = run_peer(options, "predict.py", "run", theirs, image, SIZE, rounds, *forms.values())
         version = found.pop("version")
         sums = {}

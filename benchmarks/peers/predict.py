@@ -18,6 +18,7 @@ from typing import Any
 
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_VERBOSE="false")
 IOU, MOST, CANDIDATES = 0.45, 300, 100
+PAUSE = 0.05  # seconds, in which the threads of a run stop spinning
 
 
 def export(model: str, size: int, folder: Path) -> dict[str, Any]:
@@ -100,9 +101,10 @@ class Ours:
 
     def round(self) -> tuple[float, ...]:
         """Milliseconds before, in and after the network, and of a whole call."""
+        before = seconds(self.before)
         whole = seconds(lambda: self.detector(self.image))
-        network = self.backend.seconds
-        return tuple(1e3 * s for s in (seconds(self.before), network, seconds(self.after), whole))
+        time.sleep(PAUSE)
+        return tuple(1e3 * s for s in (before, self.backend.seconds, seconds(self.after), whole))
 
 
 def seconds(run: Any) -> float:
@@ -140,7 +142,7 @@ def run(theirs: str, image: str, size: int, rounds: int, files: list[str]) -> di
     found: dict[str, list[tuple[float, ...]]] = {name: [] for name in runs}
     for counted in range(-2, rounds):
         for name, one in runs.items():
-            time.sleep(0.05)  # until the threads of the one before have stopped spinning
+            time.sleep(PAUSE)
             values = one()
             if counted >= 0:
                 found[name].append(values)
