@@ -50,14 +50,13 @@ def measure(options: Options) -> Result:
     }
     if options.prepare:
         return Result()
-    detector = Detector(dynamic, conf=0.01)
     sizes = SIZES if not options.quick else SIZES[:2]
     curves = [
         both("network-size", "side of the network's input, px", options, {
             side: (detector_run(dynamic, side, 1, 640), (dynamic, side, 1, 640)) for side in sizes
         }),
         both("image-size", "side of the image, px", options, {
-            side: (image_run(detector, side), (dynamic, 320, 1, side)) for side in SOURCES
+            side: (detector_run(dynamic, 320, 1, side), (dynamic, 320, 1, side)) for side in SOURCES
         }),
         both("batch", "images in a batch", options, {
             n: (detector_run(dynamic, 320, n, 640), (dynamic, 320, n, 640)) for n in BATCHES
@@ -76,7 +75,9 @@ def both(
     points: Mapping[int, tuple[Callable[[], Any], tuple[Path, int, int, int]]],
 ) -> Curve:  # fmt: skip
     """Time in this process, peak memory each in a process of its own."""
-    times = alternate({k: run for k, (run, _) in points.items()}, options.rounds, options.seconds)
+    times = alternate(
+        {k: run for k, (run, _) in points.items()}, options.rounds, options.seconds / 3
+    )
     lines = {
         "time, ms": [(float(k), 1e3 * statistics.median(s)) for k, s in times.items()],
         "peak memory, MB": [(float(k), peak(*arguments)) for k, (_, arguments) in points.items()],
@@ -89,12 +90,6 @@ def detector_run(path: Path, size: int, batch: int, source: int) -> Callable[[],
     detector = Detector(path, size=size, batch=batch, conf=0.01, shape="square")
     images = [drawn_image((source, source), seed) for seed in range(batch)]
     return lambda: detector(images)
-
-
-def image_run(detector: Detector, side: int) -> Callable[[], Any]:
-    """Detection in one JPEG-sized picture."""
-    image = drawn_image((side, side))
-    return lambda: detector(image)
 
 
 def once(path: str, size: int, batch: int, source: int) -> None:
@@ -117,7 +112,7 @@ def candidates_curve(options: Options) -> Curve:
         for kind, clusters in (("in 100 clusters", 100), ("uniform", None)):
             found = candidates(count, clusters)
             runs[kind, count] = partial(suppress, *found, iou=IOU, max_det=MOST)
-    times = alternate(runs, options.rounds, options.seconds)
+    times = alternate(runs, options.rounds, options.seconds / 3)
     lines: dict[str, list[tuple[float, float]]] = {}
     for (kind, count), seconds in times.items():
         lines.setdefault(kind, []).append((float(count), 1e3 * statistics.median(seconds)))
