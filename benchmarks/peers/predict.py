@@ -93,7 +93,7 @@ class Ours:
         from yolov4sdk.postprocess import nms, suppress
 
         boxes, scores, ids = (None if v is None else v[0] for v in self.backend.outputs)
-        options = {"conf": self.conf, "iou": IOU, "max_det": MOST}
+        options: dict[str, Any] = {"conf": self.conf, "iou": IOU, "max_det": MOST}
         kept = nms(boxes, scores, **options) if ids is None else suppress(
             boxes, scores, ids, **options
         )  # fmt: skip
