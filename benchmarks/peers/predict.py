@@ -92,11 +92,13 @@ class Ours:
         """Suppression of the last outputs, and the way back to the image's pixels."""
         from yolov4sdk.postprocess import nms, suppress
 
-        boxes, scores, ids = (None if v is None else v[0] for v in self.backend.outputs)
+        outputs = self.backend.outputs
+        boxes, scores = outputs.boxes[0], outputs.scores[0]
         options: dict[str, Any] = {"conf": self.conf, "iou": IOU, "max_det": MOST}
-        kept = nms(boxes, scores, **options) if ids is None else suppress(
-            boxes, scores, ids, **options
-        )  # fmt: skip
+        if outputs.class_ids is None:
+            kept = nms(boxes, scores, **options)
+        else:
+            kept = suppress(boxes, scores, outputs.class_ids[0], **options)
         self.plan.to_source(kept[0])
 
     def round(self) -> tuple[float, ...]:
