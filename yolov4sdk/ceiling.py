@@ -1,9 +1,10 @@
-"""The machine's own matrix rate: what a network's speed is a share of."""
+"""The machine's own matrix and memory rates: what a network's speed is a share of."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from .cpu import available_cpus
 SIDE: Final = 2048
 """Of the matrices: large enough to keep all units busy, small enough for the cache."""
 ROUNDS: Final = 8
+COPIED: Final = 1 << 28
+"""Bytes that each processor copies."""
 
 Run = Callable[[], Any]
 
@@ -35,6 +38,24 @@ def matrix_rates(rounds: int = ROUNDS) -> dict[str, float]:
             fastest = min(_seconds(run) for _ in range(rounds))
             rates[precision] = max(rates.get(precision, 0.0), 2 * SIDE**3 / fastest)
     return rates
+
+
+def copy_rate(rounds: int = ROUNDS) -> float:
+    """Bytes a second, read and written together, of copying memory with all processors.
+
+    By the fastest run, of arrays too large for any cache.
+    """
+    count = available_cpus()
+    pairs = [(np.empty(COPIED, np.uint8), np.ones(COPIED, np.uint8)) for _ in range(count)]
+
+    with ThreadPoolExecutor(count) as pool:  # NumPy copies without holding Python's lock
+
+        def run() -> None:
+            list(pool.map(lambda pair: np.copyto(*pair), pairs))
+
+        run()
+        fastest = min(_seconds(run) for _ in range(rounds))
+    return 2 * count * COPIED / fastest
 
 
 def _seconds(run: Run) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .ahead import ahead
 from .artefacts import default_model
 from .backends import Backend, Outputs, load_backend
 from .backends.base import ContextManager
@@ -23,6 +25,10 @@ from .tta import augmented
 
 if TYPE_CHECKING:
     from .streaming import Stream
+
+_WORTH_THREADS: Final = 4
+"""Images in a list: fewer are decoded before threads are of use (`python -m benchmarks
+pipeline-stages` has 1, 2 and 8)."""
 
 
 class Detector(ContextManager):
@@ -149,9 +155,7 @@ class Detector(ContextManager):
         thresholds = self._thresholds(overrides)
         tiles = thresholds.pop("tiles")
         many = isinstance(images, list | tuple)
-        pixels = [
-            read_image(im, self._color, self._allow_urls) for im in (images if many else [images])
-        ]
+        pixels = self._read(images if many else [images])
         if tiles is None:
             results = self._detect(pixels, thresholds)
         else:
@@ -233,17 +237,38 @@ class Detector(ContextManager):
             f"{b.name} on {b.device}, {b.precision})"
         )
 
+    def _read(self, images: Sequence[Any]) -> Iterator[NDArray[np.uint8]]:
+        """The pixels of each image; the next are decoded while the network runs."""
+        read = partial(read_image, color=self._color, allow_urls=self._allow_urls)
+        if len(images) < _WORTH_THREADS or all(isinstance(im, np.ndarray) for im in images):
+            return map(read, images)
+        return ahead(read, images, 2 * self._batch)
+
     def _detect(
-        self, pixels: list[NDArray[np.uint8]], thresholds: dict[str, Any]
+        self, pixels: Iterable[NDArray[np.uint8]], thresholds: dict[str, Any]
     ) -> list[Detections]:
-        """Detections of each image uint8 BGR [H, W, 3], in their order."""
-        plans = [self._plan(image) for image in pixels]
-        found: list[Detections | None] = [None] * len(pixels)
-        for indices in self._batches(plans):
-            outputs = self._run([pixels[i] for i in indices], [plans[i] for i in indices])
-            for row_number, i in enumerate(indices):
-                found[i] = self._detections(outputs, row_number, plans[i], thresholds)
-        return [result for result in found if result is not None]
+        """Detections of each image uint8 BGR [H, W, 3], in their order.
+
+        Images of one canvas size run together, `batch` at most.
+        """
+        found: dict[int, Detections] = {}
+        waiting: dict[tuple[int, int], list[tuple[int, NDArray[np.uint8], Letterbox]]] = {}
+
+        def run(canvas: tuple[int, int]) -> None:
+            indices, images, plans = zip(*waiting.pop(canvas), strict=True)
+            outputs = self._run(images, plans)
+            for row, (i, plan) in enumerate(zip(indices, plans, strict=True)):
+                found[i] = self._detections(outputs, row, plan, thresholds)
+
+        for i, image in enumerate(pixels):
+            plan = self._plan(image)
+            group = waiting.setdefault(plan.canvas, [])
+            group.append((i, image, plan))
+            if len(group) == self._batch:
+                run(plan.canvas)
+        for canvas in list(waiting):
+            run(canvas)
+        return [found[i] for i in range(len(found))]
 
     def _thresholds(self, overrides: dict[str, Any]) -> dict[str, Any]:
         unknown = sorted(set(overrides) - set(self._settings))
@@ -278,17 +303,7 @@ class Detector(ContextManager):
             source, self.size, rectangular=self._rectangular, stride=self.spec.max_stride
         )
 
-    def _batches(self, plans: list[Letterbox]) -> list[list[int]]:
-        """Indices of images that run together: of one canvas size, `batch` at most."""
-        by_canvas: dict[tuple[int, int], list[int]] = {}
-        for i, plan in enumerate(plans):
-            by_canvas.setdefault(plan.canvas, []).append(i)
-        step = self._batch
-        return [
-            group[k : k + step] for group in by_canvas.values() for k in range(0, len(group), step)
-        ]
-
-    def _run(self, images: list[NDArray[np.uint8]], plans: list[Letterbox]) -> Outputs:
+    def _run(self, images: Sequence[NDArray[np.uint8]], plans: Sequence[Letterbox]) -> Outputs:
         if self._gpu_letterbox:
             backend: Any = self.backend
             outputs: Outputs = backend.infer_images(images, plans, bgr=True)

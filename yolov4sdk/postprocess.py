@@ -108,7 +108,7 @@ def _candidates(
     if multi_label:
         return rows, ids
     # Few rows have any class above the threshold: only these are searched for their best.
-    rows = np.unique(rows)
+    rows = rows[np.diff(rows, prepend=-1) > 0]
     ids = scores[rows].argmax(axis=1)
     if isinstance(conf, np.ndarray):  # a lesser class may have been above its own threshold
         best = scores[rows, ids] > conf[ids]

@@ -140,7 +140,12 @@ def to_input(
         out: float32 [B, 3, H, W] to write into, for "float_nchw".
     """
     if form == "uint8_nhwc":
-        return np.ascontiguousarray(canvas[..., ::-1]) if bgr else canvas
+        if not bgr:
+            return canvas
+        swapped = np.empty(canvas.shape, np.uint8)
+        for image, row in zip(canvas, swapped, strict=True):
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=row)
+        return swapped
     batch, height, width, _ = canvas.shape
     result = np.empty((batch, 3, height, width), np.float32) if out is None else out
     for image, planes in zip(canvas, result, strict=True):

@@ -14,11 +14,28 @@ from .cpu import available_cpus
 Key = TypeVar("Key", bound=Hashable)
 
 
-def alternate(runs: Mapping[Key, Callable[[], Any]], rounds: int) -> dict[Key, list[float]]:
-    """Seconds of each run in each round, in turn, after one of each that is not counted."""
+def alternate(
+    runs: Mapping[Key, Callable[[], Any]],
+    rounds: int,
+    seconds: float = float("inf"),
+    pause: float = 0.0,
+) -> dict[Key, list[float]]:
+    """Seconds of each run in each round, in turn, after one of each that is not counted.
+
+    Args:
+        runs: what is timed, by name.
+        rounds: that count.
+        seconds: no round starts that would end later, except the first that counts.
+        pause: seconds before each run, in which the threads of the one before it stop spinning.
+    """
     times: dict[Key, list[float]] = {key: [] for key in runs}
+    begun = time.perf_counter()
     for counted in range(-1, rounds):
+        spent = time.perf_counter() - begun
+        if counted > 0 and spent * (counted + 2) / (counted + 1) > seconds:
+            break
         for key, run in runs.items():
+            time.sleep(pause)
             started = time.perf_counter()
             run()
             if counted >= 0:

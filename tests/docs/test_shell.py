@@ -65,7 +65,8 @@ def check_command(words: list[str]) -> None:
         check_ours(rest[rest.index("yolov4sdk") + 1 :])
     elif program == "python" and rest[0] == "-m":
         path = REPOSITORY / rest[1].replace(".", "/")
-        assert rest[1] in {"pip", "venv", "build"} or path.with_suffix(".py").is_file(), words
+        files = path.with_suffix(".py"), path / "__main__.py"
+        assert rest[1] in {"pip", "venv", "build"} or any(f.is_file() for f in files), words
     elif program in {"python", "sh"}:
         assert (REPOSITORY / rest[0]).is_file(), f"no file {rest[0]}"
     elif program in {"pip", "uv"}:

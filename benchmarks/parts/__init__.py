@@ -1,0 +1,1 @@
+"""What `python -m benchmarks` runs: one module a subject, each with `measure`."""

@@ -1,0 +1,76 @@
+"""EfficientDet against Scaled-YOLOv4 where their papers report about the same accuracy.
+
+Both with random weights, at their own sizes, batch 1, without suppression: in OpenVINO in this
+process, in eager torch in the peers' environment, always in alternating rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+import numpy as np
+import openvino
+
+from yolov4sdk.models.checkpoints import load_checkpoint
+from yolov4sdk.timing import median_ratio
+
+from ..suite.models import prepared
+from ..suite.peers import run_peer
+from ..suite.result import Cell, Options, Result, Table, Target
+from .network import openvino_run, per_run, pictures
+
+PAIRS = {
+    "csp": ("yolov4-csp", 640, "tf_efficientdet_d3"),
+    "p5": ("yolov4-p5", 896, "tf_efficientdet_d5"),
+    "p6": ("yolov4-p6", 1280, "tf_efficientdet_d6"),
+    "p7": ("yolov4-p7", 1536, "tf_efficientdet_d7"),
+}
+COLUMNS = {
+    "engine": "", "ours": "", "median s": ".3f", "EfficientDet": "", "their median s": ".3f",
+    "rounds": "", "ours to theirs": ".2f",
+}  # fmt: skip
+
+
+def measure(options: Options, pair: str) -> Result:
+    """One pair in every engine."""
+    model, size, peer = PAIRS[pair]
+    files = prepared(model, size, options.cache, "openvino")
+    graph = options.cache / f"{peer}.onnx"
+    facts = graph.with_suffix(".json")
+    if not facts.exists():
+        facts.write_text(json.dumps(run_peer(options, "efficientdet.py", "export", peer, graph)))
+    about = json.loads(facts.read_text())
+    if options.prepare:
+        return Result()
+    core = openvino.Core()
+    ours, theirs = pictures(size, 1), np.ascontiguousarray(pictures(about["size"], 1))
+    result = Result()
+    rows: list[list[Cell]] = []
+    names = (f"{model} {size}", f"{peer.removeprefix('tf_')} {about['size']}")
+    capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    times = {"torch eager": run_peer(
+        options, "efficientdet.py", "torch", peer, files["torch"], options.seconds / 2
+    )}  # fmt: skip
+    versions = times["torch eager"].pop("versions")
+    for precision in ("f32", "bf16") if capable else ("f32",):
+        runs = {
+            "ours": openvino_run(core, files["openvino"], ours, precision),
+            "peer": openvino_run(core, graph, theirs, precision),
+        }
+        times[f"OpenVINO {precision}"] = per_run(runs, options, share=0.5)
+    for engine, found in times.items():
+        ratio = median_ratio(found["ours"], found["peer"])
+        middle = [statistics.median(found[who]) for who in ("ours", "peer")]
+        rows.append([engine, names[0], middle[0], names[1], middle[1], len(found["ours"]), ratio])
+        key = f"efficientdet-{pair}-{engine.replace(' ', '-').lower()}"
+        what = f"{names[0]} to {names[1]}, {engine}"
+        result.targets.append(Target(key, what, ratio, 1.0))
+    weights = sum(p.numel() for p in load_checkpoint(files["torch"]).parameters())
+    note = (
+        f"{weights / 1e6:.1f} and {about['parameters'] / 1e6:.1f} million parameters; in torch: "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + " (ours folded, theirs as effdet builds it, both channels_last)."
+    )
+    result.tables.append(Table("", COLUMNS, rows, note))
+    return result

@@ -1,0 +1,56 @@
+"""Why a number was not reached, by the name of its target; shown only where it is missed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_CALL = (
+    "one image a call leaves nothing to overlap: decoding a 1080p JPEG takes 4.5 to 5 ms of one "
+    "core (libjpeg-turbo's own speed) while the other core idles, and letterbox, normalisation and "
+    "suppression take 1 to 2 ms more. Lists decode ahead, streams also run batches side by side."
+)
+_STREAM = (
+    "decoding costs as much as this network: 5 to 6 ms of a core an image are not the network's, "
+    "so with both cores always busy about 0.7 of its bare speed is left."
+)
+_TRAINING = (
+    "convolutions, forward and backward, take 63 % of the time, and both trainers call the same "
+    "ones of oneDNN; Mish, which a SiLU network does not have, takes 15 %, batch normalisation 9 "
+    "%. All that is left to gain is outside of what a trainer can choose."
+)
+
+REASONS: Final[dict[str, str]] = {
+    "openvino-bf16": (
+        "the graph runs at the bf16 matrix rate already (see the row of that rate), so only fewer "
+        "operations would be faster; the plain export's time, the other side of the ratio, moves "
+        "by a few per cent from run to run."
+    ),
+    **{
+        f"pipeline-{model}-{runtime}-calls": _CALL
+        for model in ("yolov4-csp", "yolov4-csp-n")
+        for runtime in ("onnx-runtime", "openvino-bf16", "openvino-int8")
+    },
+    **{
+        f"pipeline-yolov4-csp-n-{runtime}-stream": _STREAM
+        for runtime in ("onnx-runtime", "openvino-bf16", "openvino-int8")
+    },
+    "efficientdet-csp-torch-eager": (
+        "yolov4-csp has more than twice the operations of EfficientDet D3; OpenVINO runs them at "
+        "the machine's rate and Mish inside the convolutions, eager torch makes a pass over memory "
+        "of each Mish. Runs of this comparison gave 0.89 and 1.06."
+    ),
+    "predict-plain": (
+        "ours walks 25,200 rows of 80 scores, theirs 8,400; the export with `--topk` leaves that "
+        "to the graph. Letterbox and normalisation are memory-bound: 1.2 million values are read "
+        "and written as float32 once."
+    ),
+    "predict-reduced": (
+        "measured before the channels of uint8 input were swapped by OpenCV, which takes 0.07 ms "
+        "instead of 1.5; the letterbox and a suppression of 1000 rows are left."
+    ),
+    "training": _TRAINING,
+    "training-bf16": (
+        "in bfloat16 oneDNN's convolutions are 1.3 times as fast as in float32 on this processor, "
+        "and converting between the two takes 22 % of the time, more than that saves."
+    ),
+}
