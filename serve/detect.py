@@ -109,8 +109,9 @@ async def detect_batch(request: Request, query: Detecting) -> Response:
     """Detect objects in several images; one that fails has its own problem in the answer."""
     engine: Engine = request.app.state.engine
     name = engine.model(query.model).name
-    files = await many_images(request, engine.settings.max_files)
     options = query.options()
+    engine.check(name, options)  # wrong for one is wrong for all
+    files = await many_images(request, engine.settings.max_files)
 
     async def one(index: int, image: bytes) -> dict[str, Any]:
         try:

@@ -186,6 +186,15 @@ class Engine:
         self._spawn(self._decode(lane, job, image, header.format))
         return await self._answer(job)  # type: ignore[no-any-return]
 
+    def check(self, model: str | None, options: DetectOptions) -> None:
+        """Raise what `detect` would for the options alone: Problem 404 or 422."""
+        lane = self._find(model)
+        try:
+            _checked(options, lane.spec)
+        except Problem:
+            lane.count("invalid")
+            raise
+
     async def infer(self, model: str | None, batch: NDArray[Any]) -> Outputs:
         """Run the network alone on a tensor, through the same bounded queue.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -37,6 +38,8 @@ def local_s3() -> Iterator[LocalS3]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        # moto's servers of one process share their objects.
+        urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
         client = boto3.client(
             "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1",
             aws_access_key_id="owner", aws_secret_access_key="secret",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -76,7 +77,7 @@ def detect_streams(
         results = _Results(stack, stream, output, formats, show)
         progress = stack.enter_context(Progress(console=console, transient=True))
         task = progress.add_task("detecting", total=None)
-        for frame in stream:
+        for frame in stack.enter_context(_between_frames(stream)):
             if (index := frame.source_index) not in effects:  # now its source's rate is known
                 known = stream.sources[index].rate
                 effects[index] = make_effects(**({"rate": float(known)} if known else {}))
@@ -103,6 +104,40 @@ def detect_streams(
         highlight=False,
         soft_wrap=True,
     )
+
+
+@contextmanager
+def _between_frames(stream: Stream) -> Iterator[Iterator[Frame]]:
+    """The frames; Ctrl-C ends them while the next is waited for, never in the middle of one.
+
+    It is remembered, too: Python drops a KeyboardInterrupt that is raised inside a destructor.
+    """
+    pressed = waiting = False
+
+    def handle(number: int, at: object) -> None:
+        nonlocal pressed
+        pressed = True
+        if waiting:
+            raise KeyboardInterrupt
+
+    def frames() -> Iterator[Frame]:
+        nonlocal waiting
+        while not pressed:
+            waiting = True
+            try:
+                frame = next(stream, None)
+            finally:
+                waiting = False
+            if frame is None:
+                return
+            yield frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield frames()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Results:
