@@ -57,6 +57,19 @@ def test_lanes(name: str, tiny_artefacts: dict[str, Path]) -> None:
         assert lanes(backend) == (backend, 1)
 
 
+def test_a_batch_is_divided(tiny_artefacts: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(tiny_artefacts["onnxruntime"].read_bytes())
+    images = batch(5, 3, 64, 96)
+    with load_backend(path, threads=1) as whole, load_backend(path, threads=3) as divided:
+        expected, found = whole.infer(images), divided.infer(images)
+        assert box_error(expected.boxes, found.boxes).max() < 1e-5
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    with load_backend(path, threads=3) as backend:
+        path.unlink()  # no second copy can be loaded: the first does it all
+        assert backend.infer(images).boxes.shape == expected.boxes.shape
+
+
 def test_openvino_reads_onnx_too(tiny_artefacts: dict[str, Path]) -> None:
     images = batch(1, 3, 64, 64)
     with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -31,6 +32,8 @@ TENSORRT: Final = "TensorrtExecutionProvider"
 TENSORRT_LIBRARY: Final = "libnvinfer.so.10"
 """What ONNX Runtime's TensorRT provider is linked with; it cannot use TensorRT 11."""
 CPU: Final = "CPUExecutionProvider"
+DIVIDED_BYTES: Final = 256_000_000
+"""Model files below this have their batches divided: larger ones gain little and hold much more."""
 PACKAGES: Final = (
     "onnxruntime",
     "onnxruntime-gpu",
@@ -87,6 +90,11 @@ class OnnxRuntimeBackend(ContextManager):
         self._outputs = [output.name for output in session.get_outputs()]
         self._model, self._session = model, session
         self._one_thread: OnnxRuntimeBackend | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._divides = (
+            self.device == "cpu" and self._threads > 1 and self.spec.batch is None
+            and model.stat().st_size < DIVIDED_BYTES
+        )  # fmt: skip
         self._lock = threading.Lock()
         self._bound = _Bound(session, self.spec, index) if fixed and self.provider == CUDA else None
 
@@ -99,8 +107,12 @@ class OnnxRuntimeBackend(ContextManager):
         try:
             if self._bound is not None:
                 values = self._bound.run(batch)
+            elif len(batch) > 1 and self._divides:
+                return self._divided(batch)
             else:
                 values = session.run(self._outputs, {"images": np.ascontiguousarray(batch)})
+        except BackendError:
+            raise
         except Exception as error:  # its exceptions share no public base class
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return Outputs(**dict(zip(self._outputs, values, strict=True)))
@@ -117,13 +129,29 @@ class OnnxRuntimeBackend(ContextManager):
         with self._lock:
             if self._one_thread is None:
                 self._one_thread = OnnxRuntimeBackend(self._model, "cpu", threads=1)
+                self._pool = ThreadPoolExecutor(self._threads, "yolov4sdk-onnxruntime")
         return self._one_thread, self._threads
+
+    def _divided(self, batch: NDArray[Any]) -> Outputs:
+        """A batch in parts side by side: other work on the machine then slows one part, not all."""
+        backend, count = self.lanes()
+        if self._pool is None:  # the file is gone
+            self._divides = False
+            return self.infer(batch)
+        parts = np.array_split(batch, min(count, len(batch)))
+        boxes, scores, ids = zip(*self._pool.map(backend.infer, parts), strict=True)
+        return Outputs(
+            np.concatenate(boxes),
+            np.concatenate(scores),
+            None if ids[0] is None else np.concatenate(ids),
+        )
 
     def close(self) -> None:
         """See `Backend.close`."""
         self._session = self._bound = None
         with self._lock:
-            if self._one_thread is not None:
+            if self._one_thread is not None and self._pool is not None:
+                self._pool.shutdown()
                 self._one_thread.close()
 
 
