@@ -152,7 +152,7 @@ def test_only_float32_is_converted(exporter: Exporter, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
-@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("engine", ["onnx", "openvino", "trt-rtx"])
 def test_full_disk(model: Model, tmp_path: Path, engine: str) -> None:
     """Each library says it in its own way, or not at all."""
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
