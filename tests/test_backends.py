@@ -41,11 +41,12 @@ def test_all_backends_agree(shape: tuple[int, ...], tiny_artefacts: dict[str, Pa
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
-def test_lanes(name: str, tiny_artefacts: dict[str, Path]) -> None:
+@pytest.mark.parametrize(("threads", "expected"), [(3, 3), (10, 8)])
+def test_lanes(name: str, threads: int, expected: int, tiny_artefacts: dict[str, Path]) -> None:
     many = [batch(1, 3, 64, 96, seed=seed) for seed in range(8)]
-    with load_backend(tiny_artefacts[name], threads=3) as backend:
+    with load_backend(tiny_artefacts[name], threads=threads) as backend:
         side_by_side, count = lanes(backend)
-        assert count == 3 and side_by_side is not backend
+        assert count == expected and side_by_side is not backend
         assert lanes(backend)[0] is side_by_side  # loaded once
         with ThreadPoolExecutor(count) as pool:
             found = list(pool.map(side_by_side.infer, many))

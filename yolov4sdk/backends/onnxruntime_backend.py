@@ -18,7 +18,7 @@ from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError
 from ..onnx_header import read_onnx_spec
 from ..spec import ModelSpec
-from .base import Backend, ContextManager, Outputs, check_batch, check_precision
+from .base import MOST_LANES, Backend, ContextManager, Outputs, check_batch, check_precision
 
 try:
     import onnxruntime
@@ -89,7 +89,7 @@ class OnnxRuntimeBackend(ContextManager):
         self.device = "cpu" if self.provider == CPU else f"cuda:{index}"
         self._outputs = [output.name for output in session.get_outputs()]
         self._model, self._session = model, session
-        self._one_thread: OnnxRuntimeBackend | None = None
+        self._side_by_side: OnnxRuntimeBackend | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._divides = (
             self.device == "cpu" and self._threads > 1 and self.spec.batch is None
@@ -120,17 +120,21 @@ class OnnxRuntimeBackend(ContextManager):
     def lanes(self) -> tuple[Backend, int]:
         """This network for several batches side by side, and how many at a time use the device.
 
-        On a processor each has one thread: they never wait for one another, where all threads on
-        one batch meet after every operator (`python -m benchmarks.video` prints what it gains).
-        The first call loads the weights once more.
+        On a processor of up to 8 threads each has one: they never wait for one another, where all
+        threads on one batch meet after every operator (`python -m benchmarks.video` prints what it
+        gains). More threads help where they are free. The first call loads the weights once more.
         """
+        count = min(self._threads, MOST_LANES)
         if self.device != "cpu" or self._threads == 1 or not self._model.exists():
             return self, 1
         with self._lock:
-            if self._one_thread is None:
-                self._one_thread = OnnxRuntimeBackend(self._model, "cpu", threads=1)
-                self._pool = ThreadPoolExecutor(self._threads, "yolov4sdk-onnxruntime")
-        return self._one_thread, self._threads
+            if self._side_by_side is None:
+                # A run has its caller's thread and those of the session, which all runs share.
+                threads = self._threads - count + 1
+                self._side_by_side = OnnxRuntimeBackend(self._model, "cpu", threads=threads)
+                self._side_by_side._divides = False
+                self._pool = ThreadPoolExecutor(count, "yolov4sdk-onnxruntime")
+        return self._side_by_side, count
 
     def _divided(self, batch: NDArray[Any]) -> Outputs:
         """A batch in parts side by side: other work on the machine then slows one part, not all."""
@@ -150,9 +154,9 @@ class OnnxRuntimeBackend(ContextManager):
         """See `Backend.close`."""
         self._session = self._bound = None
         with self._lock:
-            if self._one_thread is not None and self._pool is not None:
+            if self._side_by_side is not None and self._pool is not None:
                 self._pool.shutdown()
-                self._one_thread.close()
+                self._side_by_side.close()
 
 
 class _Bound:

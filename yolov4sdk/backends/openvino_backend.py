@@ -13,7 +13,7 @@ from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError, SpecError
 from ..onnx_header import read_onnx_spec
 from ..spec import METADATA_KEY, ModelSpec
-from .base import Backend, ContextManager, Outputs, check_batch, check_precision
+from .base import MOST_LANES, Backend, ContextManager, Outputs, check_batch, check_precision
 
 try:
     import openvino
@@ -95,15 +95,16 @@ class OpenVinoBackend(ContextManager):
 
     def lanes(self) -> tuple[Backend, int]:
         """See `OnnxRuntimeBackend.lanes`; OpenVINO calls it the throughput mode."""
-        if self._target != "CPU" or self._threads == self._streams or not self._model.exists():
+        count = min(self._threads, MOST_LANES)
+        if self._target != "CPU" or count == self._streams or not self._model.exists():
             return self, self._streams
         precision = None if self.precision == "int8" else self.precision
         with self._lock:
             if self._side_by_side is None:
                 self._side_by_side = OpenVinoBackend(
-                    self._model, "cpu", precision, self._threads, streams=self._threads
+                    self._model, "cpu", precision, self._threads, streams=count
                 )
-        return self._side_by_side, self._threads
+        return self._side_by_side, count
 
     def close(self) -> None:
         """See `Backend.close`."""
