@@ -11,9 +11,7 @@ import argparse
 import platform
 import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,7 +23,7 @@ from yolov4sdk.cpu import available_cpus
 from yolov4sdk.models import build_model
 from yolov4sdk.timing import alternate, median_ratio
 
-Run = Callable[[], Any]
+from .runtimes import openvino_run, ort_run
 
 
 def main() -> None:
@@ -71,26 +69,6 @@ def export_both(name: str, size: int, folder: Path) -> tuple[Path, Path]:
     write_onnx(model, plain, options, spec, mish="softplus", folded=False)
     write_onnx(model, ours, options, spec)
     return plain, ours
-
-
-def ort_run(path: Path, images: np.ndarray) -> Run:
-    """One inference with ONNX Runtime's default optimisations on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = available_cpus()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"images": images})
-
-
-def openvino_run(core: Any, path: Path, images: np.ndarray, precision: str) -> Run:
-    """One inference with OpenVINO on the CPU in a stated precision."""
-    hints = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": available_cpus(),
-    }
-    compiled = core.compile_model(core.read_model(path), "CPU", hints)
-    request = compiled.create_infer_request()
-    return lambda: request.infer({"images": images}, share_inputs=True)
 
 
 def report(times: dict[tuple[str, str], list[float]]) -> None:

@@ -33,7 +33,7 @@ from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.timing import alternate, machine, median_ratio
 from yolov4sdk.verify import canvas_batch
 
-from .export_speed import openvino_run, ort_run
+from .runtimes import openvino_run, ort_run
 
 Key = tuple[str, str]
 PLAIN: Key = ("ONNX Runtime fp32", "plain")

@@ -15,10 +15,11 @@ import openvino
 from yolov4sdk.models.checkpoints import load_checkpoint
 from yolov4sdk.timing import median_ratio
 
+from ..runtimes import openvino_run
 from ..suite.models import prepared
 from ..suite.peers import run_peer
 from ..suite.result import Cell, Options, Result, Table, Target
-from .network import openvino_run, per_run, pictures
+from .network import per_run, pictures
 
 PAIRS = {
     "csp": ("yolov4-csp", 640, "tf_efficientdet_d3"),

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import openvino
 import torch
 
 from yolov4sdk.backends import load_backend
-from yolov4sdk.cpu import available_cpus
 from yolov4sdk.models import fold
 from yolov4sdk.models.checkpoints import load_checkpoint
 from yolov4sdk.preprocess import to_input
@@ -23,11 +20,11 @@ from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.timing import alternate, median_ratio
 from yolov4sdk.verify import canvas_batch
 
+from ..runtimes import Run, openvino_run, ort_run
 from ..suite.models import LARGE, prepared, work
 from ..suite.profiles import onnxruntime_profile, openvino_profile
 from ..suite.result import Cell, Options, Result, Table, Target
 
-Run = Callable[[], Any]
 PLAIN = "ONNX Runtime, plain export"
 SHORTEST, PAUSE = 0.2, 0.1  # seconds
 WITHOUT = (
@@ -129,28 +126,6 @@ def _compiled(path: Path, images: np.ndarray) -> Run:
             faster(tensor)
 
     return run
-
-
-def ort_run(path: Path, images: np.ndarray) -> Run:
-    """ONNX Runtime with its default optimisations, told the batch before it plans."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = available_cpus()
-    options.add_free_dimension_override_by_name("batch", len(images))
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"images": images})
-
-
-def openvino_run(core: Any, path: Path, images: np.ndarray, precision: str) -> Run:
-    """OpenVINO for the least latency in a stated precision, told the batch before it compiles."""
-    graph = core.read_model(path)
-    graph.reshape({graph.inputs[0].get_any_name(): list(images.shape)})
-    hints = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": available_cpus(),
-    }
-    request = core.compile_model(graph, "CPU", hints).create_infer_request()
-    return lambda: request.infer({0: images}, share_inputs=True)
 
 
 def table_rows(

@@ -13,9 +13,10 @@ import openvino
 from export.options import ExportOptions
 from yolov4sdk.timing import median_ratio
 
+from ..runtimes import openvino_run, ort_run
 from ..suite.models import exported, prepared
 from ..suite.result import Cell, Options, Result, Table, Target
-from .network import openvino_run, ort_run, per_run, pictures
+from .network import per_run, pictures
 
 CASES = (("yolov4-csp-n", 320), ("yolov4-csp", 640))
 
