@@ -18,7 +18,7 @@ def test_order_and_reach() -> None:
         begun.append(item)
         return -item
 
-    results = ahead(work, range(20), 3)
+    results = ahead(work, range(20), 3, 2)
     assert begun == []
     assert next(results) == 0
     assert max(begun) <= 3
@@ -32,7 +32,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_rest() -> None:
         begun.append(item)
         return 1 / (item - 4)
 
-    results: Iterator[float] = ahead(work, range(100), 2)
+    results: Iterator[float] = ahead(work, range(100), 2, 2)
     assert [next(results) for _ in range(4)] == [1 / (i - 4) for i in range(4)]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -41,7 +41,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_rest() -> None:
 
 def test_no_thread_is_left() -> None:
     before = threading.active_count()
-    results = ahead(abs, range(8), 2)
+    results = ahead(abs, range(8), 2, 2)
     next(results)
     del results
     assert threading.active_count() == before

@@ -14,6 +14,7 @@ from .ahead import ahead
 from .artefacts import default_model
 from .backends import Backend, Outputs, load_backend
 from .backends.base import ContextManager
+from .cpu import available_cpus
 from .detections import Detections, resolve_classes, resolve_conf
 from .errors import SettingError
 from .images import Color, read_image
@@ -242,7 +243,7 @@ class Detector(ContextManager):
         read = partial(read_image, color=self._color, allow_urls=self._allow_urls)
         if len(images) < _WORTH_THREADS or all(isinstance(im, np.ndarray) for im in images):
             return map(read, images)
-        return ahead(read, images, 2 * self._batch)
+        return ahead(read, images, 2 * self._batch, min(available_cpus(), len(images), 4))
 
     def _detect(
         self, pixels: Iterable[NDArray[np.uint8]], thresholds: dict[str, Any]

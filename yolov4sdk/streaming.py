@@ -14,10 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
+from .ahead import ahead
 from .backends.base import ContextManager
 from .detections import Detections
 from .images import Pixels
@@ -100,22 +101,15 @@ def _frames(
     # One worker more than the network takes at a time, for letterbox and NMS, and a batch for each
     # keep it busy while the caller works; a live source's batches would grow old.
     workers = lanes + 1
-    ahead = 0 if any(reader.live for reader in readers) else workers
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="yolov4sdk-detect")
-    pending: deque[Future[list[Frame]]] = deque()
+    number = 0 if any(reader.live for reader in readers) else workers
+    results = ahead(run, _batches(feeds, batch, changed), number, workers)
     try:
-        for pictures in _batches(feeds, batch, changed):
-            pending.append(pool.submit(run, pictures))
-            del pictures
-            if len(pending) > ahead:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        yield from chain.from_iterable(results)
         for feed in feeds:
             if feed.error is not None:
                 raise feed.error
     finally:
-        pool.shutdown(cancel_futures=True)
+        results.close()
         deadline = time.monotonic() + STOP_SECONDS
         for feed in feeds:
             feed.stop()
