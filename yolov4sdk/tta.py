@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, Final
 
 import cv2
@@ -59,7 +60,7 @@ class AugmentedBackend(ContextManager):
                 f'test-time augmentation needs all boxes, this graph gives "{spec.outputs}"; '
                 "export it without --topk and --nms"
             )
-        self._backend, self._scales, self._flip = backend, scales, flip
+        self._backend = backend
         self._variants = [(s, mirror) for s in scales for mirror in ((False, True)[: 1 + flip])]
         self.spec = spec
         self.name, self.device = f"{backend.name} with TTA", backend.device
@@ -93,8 +94,9 @@ class AugmentedBackend(ContextManager):
 
     def lanes(self) -> tuple[Backend, int]:
         """See `OnnxRuntimeBackend.lanes`."""
-        backend, count = lanes(self._backend)
-        return AugmentedBackend(backend, self._scales, self._flip), count
+        side_by_side = copy(self)
+        side_by_side._backend, count = lanes(self._backend)
+        return side_by_side, count
 
     def close(self) -> None:
         """Close the backend behind it."""

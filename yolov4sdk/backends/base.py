@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
@@ -71,10 +73,6 @@ class Backend(Protocol):
     ) -> None: ...
 
 
-MOST_LANES: Final = 8
-"""Batches side by side at most: each holds its own activations."""
-
-
 def lanes(backend: Backend) -> tuple[Backend, int]:
     """What runs several batches side by side, and how many at a time use the device.
 
@@ -101,6 +99,46 @@ class ContextManager:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+MOST_LANES: Final = 8
+"""Batches side by side at most: each holds its own activations."""
+
+
+class SideBySide(ContextManager):
+    """A runtime that loads its network once more, for several batches at a time on a processor.
+
+    All threads on one batch meet after every operator and wait for the slowest; a thread or a few
+    for each batch do not (`python -m benchmarks.video` prints what that gains).
+    """
+
+    device: str
+
+    def __init__(self, model: Path, threads: int) -> None:
+        """`threads`: of the processor, for all batches together."""
+        self._model, self._threads = model, threads
+        self._side_by_side: Backend | None = None
+        self._loading = threading.Lock()
+
+    def _load_side_by_side(self, count: int) -> Backend:
+        """Replaced by each runtime: the network for `count` batches at a time."""
+        raise AssertionError("a runtime defines how it loads")
+
+    def lanes(self) -> tuple[Backend, int]:
+        """See `lanes`; the first call loads the network."""
+        this: Any = self
+        count = min(self._threads, MOST_LANES)
+        if self.device != "cpu" or count == 1 or not self._model.exists():
+            return this, 1
+        with self._loading:
+            if self._side_by_side is None:
+                self._side_by_side = self._load_side_by_side(count)
+        return self._side_by_side, count
+
+    def _close_side_by_side(self) -> None:
+        with self._loading:
+            if self._side_by_side is not None:
+                self._side_by_side.close()
 
 
 def check_batch(batch: NDArray[Any] | DeviceArray, spec: ModelSpec) -> None:

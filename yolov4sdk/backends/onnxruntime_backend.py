@@ -18,7 +18,7 @@ from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError
 from ..onnx_header import read_onnx_spec
 from ..spec import ModelSpec
-from .base import MOST_LANES, Backend, ContextManager, Outputs, check_batch, check_precision
+from .base import Backend, Outputs, SideBySide, check_batch, check_precision
 
 try:
     import onnxruntime
@@ -44,7 +44,7 @@ PACKAGES: Final = (
 """Packages that all install the module `onnxruntime`."""
 
 
-class OnnxRuntimeBackend(ContextManager):
+class OnnxRuntimeBackend(SideBySide):
     """See `Backend`; the precision is the file's own.
 
     Attributes:
@@ -60,13 +60,14 @@ class OnnxRuntimeBackend(ContextManager):
         precision: str | None = None,
         threads: int | None = None,
     ) -> None:
+        super().__init__(model, threads or available_cpus())
         self.spec = read_onnx_spec(model)
         check_precision(precision, (self.spec.precision,), f"{model.name} in ONNX Runtime")
         self.precision = self.spec.precision
         _check_installation()
         wanted, index = _provider(device)
         options = onnxruntime.SessionOptions()
-        self._threads = options.intra_op_num_threads = threads or available_cpus()
+        options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
         fixed = self.spec.batch is not None and not self.spec.dynamic_size
         providers: list[Any] = [CPU]
@@ -88,14 +89,12 @@ class OnnxRuntimeBackend(ContextManager):
             warnings.warn(message, RuntimeWarning, stacklevel=3)
         self.device = "cpu" if self.provider == CPU else f"cuda:{index}"
         self._outputs = [output.name for output in session.get_outputs()]
-        self._model, self._session = model, session
-        self._side_by_side: OnnxRuntimeBackend | None = None
+        self._session: Any = session
         self._pool: ThreadPoolExecutor | None = None
         self._divides = (
             self.device == "cpu" and self._threads > 1 and self.spec.batch is None
             and model.stat().st_size < DIVIDED_BYTES
         )  # fmt: skip
-        self._lock = threading.Lock()
         self._bound = _Bound(session, self.spec, index) if fixed and self.provider == CUDA else None
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
@@ -117,24 +116,12 @@ class OnnxRuntimeBackend(ContextManager):
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return Outputs(**dict(zip(self._outputs, values, strict=True)))
 
-    def lanes(self) -> tuple[Backend, int]:
-        """This network for several batches side by side, and how many at a time use the device.
-
-        On a processor of up to 8 threads each has one: they never wait for one another, where all
-        threads on one batch meet after every operator (`python -m benchmarks.video` prints what it
-        gains). More threads help where they are free. The first call loads the weights once more.
-        """
-        count = min(self._threads, MOST_LANES)
-        if self.device != "cpu" or self._threads == 1 or not self._model.exists():
-            return self, 1
-        with self._lock:
-            if self._side_by_side is None:
-                # A run has its caller's thread and those of the session, which all runs share.
-                threads = self._threads - count + 1
-                self._side_by_side = OnnxRuntimeBackend(self._model, "cpu", threads=threads)
-                self._side_by_side._divides = False
-                self._pool = ThreadPoolExecutor(count, "yolov4sdk-onnxruntime")
-        return self._side_by_side, count
+    def _load_side_by_side(self, count: int) -> Backend:
+        # A run has its caller's thread and those of the session, which all runs share.
+        loaded = OnnxRuntimeBackend(self._model, "cpu", threads=self._threads - count + 1)
+        loaded._divides = False
+        self._pool = ThreadPoolExecutor(count, "yolov4sdk-onnxruntime")
+        return loaded
 
     def _divided(self, batch: NDArray[Any]) -> Outputs:
         """A batch in parts side by side: other work on the machine then slows one part, not all."""
@@ -153,10 +140,9 @@ class OnnxRuntimeBackend(ContextManager):
     def close(self) -> None:
         """See `Backend.close`."""
         self._session = self._bound = None
-        with self._lock:
-            if self._side_by_side is not None and self._pool is not None:
-                self._pool.shutdown()
-                self._side_by_side.close()
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._close_side_by_side()
 
 
 class _Bound:

@@ -13,7 +13,7 @@ from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError, SpecError
 from ..onnx_header import read_onnx_spec
 from ..spec import METADATA_KEY, ModelSpec
-from .base import MOST_LANES, Backend, ContextManager, Outputs, check_batch, check_precision
+from .base import Backend, Outputs, SideBySide, check_batch, check_precision
 
 try:
     import openvino
@@ -24,7 +24,7 @@ PRECISIONS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 CAPABILITIES: Final = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 
 
-class OpenVinoBackend(ContextManager):
+class OpenVinoBackend(SideBySide):
     """See `Backend`.
 
     The precision is set explicitly (float32 unless asked otherwise): OpenVINO's own default is
@@ -42,17 +42,18 @@ class OpenVinoBackend(ContextManager):
         streams: int = 1,
     ) -> None:
         """`streams`: batches at a time that the processor's threads are divided for."""
+        super().__init__(model, threads or available_cpus())
         check_precision(precision, tuple(PRECISIONS), "OpenVINO")
         core = openvino.Core()
         self._target = _target(core, device)
         self.device = self._target.lower()
+        self._asked = precision  # of an int8 model, what is not quantised
         self.precision = precision or "fp32"
         _check_capability(core, self._target, self.precision)
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
-        self._threads, self._streams = threads or available_cpus(), streams
         if self._target == "CPU":
             config |= {"INFERENCE_NUM_THREADS": self._threads, "NUM_STREAMS": streams}
         if model.suffix == ".onnx":
@@ -67,8 +68,6 @@ class OpenVinoBackend(ContextManager):
             raise BackendError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
         if self.spec.precision == "int8":
             self.precision = "int8"  # what is not quantised runs in the precision asked for
-        self._model = model
-        self._side_by_side: OpenVinoBackend | None = None
         # A request holds buffers and serves one call at a time: each call takes a free one.
         self._free: list[Any] = []
         self._lock = threading.Lock()
@@ -93,26 +92,16 @@ class OpenVinoBackend(ContextManager):
                 self._free.append(request)
         return Outputs(**values)
 
-    def lanes(self) -> tuple[Backend, int]:
-        """See `OnnxRuntimeBackend.lanes`; OpenVINO calls it the throughput mode."""
-        count = min(self._threads, MOST_LANES)
-        if self._target != "CPU" or count == self._streams or not self._model.exists():
-            return self, self._streams
-        precision = None if self.precision == "int8" else self.precision
-        with self._lock:
-            if self._side_by_side is None:
-                self._side_by_side = OpenVinoBackend(
-                    self._model, "cpu", precision, self._threads, streams=count
-                )
-        return self._side_by_side, count
+    def _load_side_by_side(self, count: int) -> Backend:
+        # OpenVINO calls it the throughput mode.
+        return OpenVinoBackend(self._model, "cpu", self._asked, self._threads, streams=count)
 
     def close(self) -> None:
         """See `Backend.close`."""
         with self._lock:
             self._free.clear()
             self._compiled = None
-            if self._side_by_side is not None:
-                self._side_by_side.close()
+        self._close_side_by_side()
 
 
 def spec_of_graph(graph: Any, path: Path) -> ModelSpec:
