@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -174,12 +174,9 @@ class Engine:
                 failed; 503 queue full, not ready, or the worker was lost; 504 past the deadline.
         """
         lane = self._find(model)
-        try:
+        with _counting_invalid(lane):
             checked = _checked(options, lane.spec)
             header = read_header(image, self.settings.max_pixels)
-        except Problem:
-            lane.count("invalid")
-            raise
         job = self._admit(lane, 1)
         job.request = checked
         lane.expected += 1
@@ -189,11 +186,8 @@ class Engine:
     def check(self, model: str | None, options: DetectOptions) -> None:
         """Raise what `detect` would for the options alone: Problem 404 or 422."""
         lane = self._find(model)
-        try:
+        with _counting_invalid(lane):
             _checked(options, lane.spec)
-        except Problem:
-            lane.count("invalid")
-            raise
 
     async def infer(self, model: str | None, batch: NDArray[Any]) -> Outputs:
         """Run the network alone on a tensor, through the same bounded queue.
@@ -454,6 +448,15 @@ class Engine:
 
 def _late() -> Problem:
     return Problem(504, "Past the deadline", "the request waited too long for its turn")
+
+
+@contextlib.contextmanager
+def _counting_invalid(lane: Lane) -> Iterator[None]:
+    try:
+        yield
+    except Problem:
+        lane.count("invalid")
+        raise
 
 
 def _checked(options: DetectOptions, spec: ModelSpec) -> dict[str, Any]:
