@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -249,8 +250,9 @@ def test_a_server_that_dies_is_said(graphs, work, tmp_path, photographs) -> None
     write_repository(graphs["fixed"], tmp_path / "r", runtimes=["python"])
     for other in ("fixed", "fixed_decode", "fixed_boxes"):  # the network alone starts sooner
         shutil.rmtree(tmp_path / "r" / other)
-    with triton(tmp_path / "r", work) as address:
-        remote = Detector(f"triton://{address}/fixed_python")
-        remote(str(photographs[0]))
-    with pytest.raises(BackendError, match=f"Triton at {address} failed on fixed_python"):
-        remote(str(photographs[0]))
+    with ExitStack() as stack:
+        with triton(tmp_path / "r", work) as address:
+            remote = stack.enter_context(Detector(f"triton://{address}/fixed_python"))
+            remote(str(photographs[0]))
+        with pytest.raises(BackendError, match=f"Triton at {address} failed on fixed_python"):
+            remote(str(photographs[0]))
