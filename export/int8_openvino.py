@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from yolov4sdk.errors import ExportError, MissingExtraError
+from yolov4sdk.openvino_runtime import kept_signal_stack, load_openvino, openvino_core
 from yolov4sdk.spec import METADATA_KEY, ModelSpec
 
 from .calibration import CalibrationSet
 
+openvino = load_openvino("INT8 for OpenVINO", "quantise")
 try:
     import nncf
-    import openvino
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet as Ranges
 except ImportError as error:
     raise MissingExtraError("INT8 for OpenVINO", "quantise", error.name) from error
@@ -51,9 +52,11 @@ def quantise(
         ExportError: NNCF refused the model.
     """
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    model = openvino.Core().read_model(source)
+    with openvino_core() as core:
+        model = core.read_model(source)
     try:
-        with redirect_stdout(sys.stderr):  # where its progress belongs
+        # NNCF's progress belongs on stderr, and it runs the model by Cores of its own.
+        with redirect_stdout(sys.stderr), kept_signal_stack():
             quantised = nncf.quantize(
                 model,
                 nncf.Dataset(range(len(calibration)), lambda i: {"images": calibration.batch(i)}),

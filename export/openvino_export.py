@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolov4sdk.errors import ExportError, MissingExtraError
+from yolov4sdk.errors import ExportError
+from yolov4sdk.openvino_runtime import load_openvino, openvino_core
 from yolov4sdk.spec import METADATA_KEY, ModelSpec
 
-try:
-    import openvino
-except ImportError as error:
-    raise MissingExtraError("The export to OpenVINO", "openvino", "openvino") from error
+openvino = load_openvino("The export to OpenVINO")
 
 
 def write_openvino(onnx_file: Path, path: Path, spec: ModelSpec) -> tuple[Path, Path]:
@@ -28,7 +26,8 @@ def write_openvino(onnx_file: Path, path: Path, spec: ModelSpec) -> tuple[Path, 
         ExportError: OpenVINO refused the graph.
     """
     try:
-        model = openvino.Core().read_model(onnx_file)
+        with openvino_core() as core:
+            model = core.read_model(onnx_file)
         model.set_rt_info(spec.to_json(), METADATA_KEY.split("."))
         openvino.save_model(model, path, compress_to_fp16=spec.precision == "fp16")
     except RuntimeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # no reports of tests
 settings.register_profile("any machine", deadline=None)  # a slow one is no failure
 settings.load_profile("any machine")
 

@@ -14,6 +14,7 @@ import pytest
 from yolov4sdk import Detector, errors
 from yolov4sdk.backends import TABLE, load_backend
 from yolov4sdk.backends.base import lanes
+from yolov4sdk.openvino_runtime import openvino_core
 from yolov4sdk.verify import box_error
 
 BACKENDS = [name for name in TABLE if not name.startswith("trt")]  # those need a GPU
@@ -189,15 +190,15 @@ def test_graph_without_spec(tiny_artefacts: dict[str, Path], tmp_path: Path) -> 
 
 def test_bf16(tiny_artefacts: dict[str, Path]) -> None:
     """torch computes it everywhere; OpenVINO where the processor can, else it says so."""
-    import openvino
-
     images = batch(1, 3, 64, 64)
     with load_backend(tiny_artefacts["torch"]) as exact:
         expected = exact.infer(images)
     with load_backend(tiny_artefacts["torch"], precision="bf16") as rough:
         assert rough.precision == "bf16"
         assert np.abs(rough.infer(images).scores - expected.scores).mean() < 0.05
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    with openvino_core() as core:
+        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" in capabilities:
         with load_backend(tiny_artefacts["openvino"], precision="bf16") as rough:
             assert np.abs(rough.infer(images).scores - expected.scores).mean() < 0.05
     else:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from .errors import ArtefactNotFoundError, ForeignFileError, MissingExtraError, SpecError
+from .errors import ArtefactNotFoundError, ForeignFileError, SpecError
 from .onnx_header import read_onnx_spec
+from .openvino_runtime import load_openvino, openvino_core
 from .safetensors_header import check_file, read_header, spec_of
 from .spec import ModelSpec
 
@@ -57,14 +58,12 @@ def read_spec(path: str | Path) -> ModelSpec:
 
 
 def _openvino_spec(path: Path) -> ModelSpec:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError("Reading OpenVINO files", "openvino", "openvino") from error
+    load_openvino("Reading OpenVINO files")
     from .backends.openvino_backend import spec_of_graph
 
     try:
-        graph = openvino.Core().read_model(path)
+        with openvino_core() as core:
+            graph = core.read_model(path)
     except RuntimeError as error:
         raise ForeignFileError(f"{path} is no OpenVINO model, or its .bin is missing") from error
     return spec_of_graph(graph, path)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from .cpu import available_cpus
+from .openvino_runtime import load_openvino, openvino_core
 
 SIDE: Final = 2048
 """Of the matrices: large enough to keep all units busy, small enough for the cache."""
@@ -83,9 +84,12 @@ def _torch() -> dict[str, Run]:
 
 
 def _openvino() -> dict[str, Run]:
-    import openvino
+    openvino = load_openvino("OpenVINO")
+    with openvino_core() as core:
+        return _products(openvino, core)
 
-    core = openvino.Core()
+
+def _products(openvino: Any, core: Any) -> dict[str, Run]:
     offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     runs: dict[str, Run] = {}
     for precision, name in (("fp32", "FP32"), ("bf16", "BF16"), ("int8", "INT8")):

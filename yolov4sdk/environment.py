@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from . import __version__
 from .cpu import available_cpus
+from .openvino_runtime import load_openvino, openvino_core
 
 PACKAGE: Final = "yolov4sdk"
 ONNXRUNTIMES: Final = (
@@ -210,10 +211,11 @@ def _probe(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     name = ask.__name__.lstrip("_")
     try:
         return ask()
-    except ModuleNotFoundError as error:
-        if error.name == name:
+    except ImportError as error:
+        missing = error.__cause__ or error
+        if isinstance(missing, ModuleNotFoundError) and missing.name == name:
             return {}
-        return {"error": str(error)}
+        return {"error": str(missing)}
     except Exception as error:  # a broken library fails in any way it likes
         return {
             "error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -226,8 +228,9 @@ def _onnxruntime() -> dict[str, Any]:
 
 
 def _openvino() -> dict[str, Any]:
-    module = import_module("openvino")
-    return {"version": module.__version__, "devices": module.Core().available_devices}
+    module = load_openvino("OpenVINO")
+    with openvino_core() as core:
+        return {"version": module.__version__, "devices": core.available_devices}
 
 
 def _torch() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from yolov4sdk.cli.export import export as export_command
 from yolov4sdk.errors import DatasetError, SettingError, VerificationError
 from yolov4sdk.models import Model
 from yolov4sdk.models.checkpoints import save_checkpoint
+from yolov4sdk.openvino_runtime import openvino_core
 from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.verify import Agreement
 
@@ -129,14 +130,13 @@ def test_graph_with_q_dq(quantised: dict[str, ExportResult], kind: str) -> None:
 
 
 def test_openvino_keeps_the_head_float(quantised: dict[str, ExportResult]) -> None:
-    import openvino
-
-    model = openvino.Core().read_model(quantised["openvino"].path)
+    with openvino_core() as core:
+        model = core.read_model(quantised["openvino"].path)
+        compiled = core.compile_model(
+            model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        )
     kinds = [op.get_type_name() for op in model.get_ordered_ops()]
     assert kinds.count("FakeQuantize") > 10 and "Mish" in kinds and "SoftPlus" not in kinds
-    compiled = openvino.Core().compile_model(
-        model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    )
     convolutions = [
         str(op.get_rt_info()["runtimePrecision"].astype(str))
         for op in compiled.get_runtime_model().get_ordered_ops()

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cpu import available_cpus
-from ..errors import BackendError, DeviceError, MissingExtraError, SpecError
+from ..errors import BackendError, DeviceError, SpecError
 from ..onnx_header import read_onnx_spec
+from ..openvino_runtime import load_openvino, openvino_core
 from ..spec import METADATA_KEY, ModelSpec
 from .base import Backend, Outputs, SideBySide, check_batch, check_precision
 
-try:
-    import openvino
-except ImportError as error:
-    raise MissingExtraError("The OpenVINO backend", "openvino", "openvino") from error
+load_openvino("The OpenVINO backend")
 
 PRECISIONS: Final = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 CAPABILITIES: Final = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
@@ -44,11 +42,19 @@ class OpenVinoBackend(SideBySide):
         """`streams`: batches at a time that the processor's threads are divided for."""
         super().__init__(model, threads or available_cpus())
         check_precision(precision, tuple(PRECISIONS), "OpenVINO")
-        core = openvino.Core()
-        self._target = _target(core, device)
-        self.device = self._target.lower()
         self._asked = precision  # of an int8 model, what is not quantised
         self.precision = precision or "fp32"
+        with openvino_core() as core:
+            self._compiled: Any = self._compile(core, model, device, streams)
+        if self.spec.precision == "int8":
+            self.precision = "int8"  # what is not quantised runs in the precision asked for
+        # A request holds buffers and serves one call at a time: each call takes a free one.
+        self._free: list[Any] = []
+        self._lock = threading.Lock()
+
+    def _compile(self, core: Any, model: Path, device: str, streams: int) -> Any:
+        self._target = _target(core, device)
+        self.device = self._target.lower()
         _check_capability(core, self._target, self.precision)
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
@@ -63,14 +69,9 @@ class OpenVinoBackend(SideBySide):
             if model.suffix != ".onnx":
                 self.spec = spec_of_graph(graph, model)
             self._outputs = [output.get_any_name() for output in graph.outputs]
-            self._compiled: Any = core.compile_model(graph, self._target, config)
+            return core.compile_model(graph, self._target, config)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO cannot load {model}: {_last_line(error)}") from error
-        if self.spec.precision == "int8":
-            self.precision = "int8"  # what is not quantised runs in the precision asked for
-        # A request holds buffers and serves one call at a time: each call takes a free one.
-        self._free: list[Any] = []
-        self._lock = threading.Lock()
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """See `Backend.infer`."""
