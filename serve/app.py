@@ -27,6 +27,7 @@ from .middleware import REQUEST_ID, Bodies, Edge, request_id
 from .problems import Problem
 from .schemas import DetectAnswer, ProblemBody
 from .settings import Settings, load_settings
+from .shedding import Shedding
 from .tracing import Tracing
 
 DESCRIPTION = """Scaled-YOLOv4 object detection.
@@ -79,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _describe(app, settings)
     # The last one added is the outermost.
     app.add_middleware(Bodies, settings=settings)
+    app.add_middleware(Shedding, engine=engine)
     app.add_middleware(Guard, keys=keys)
     if settings.cors:
         app.add_middleware(

@@ -189,6 +189,14 @@ class Engine:
         with _counting_invalid(lane):
             _checked(options, lane.spec)
 
+    def refuse(self, model: str | None) -> None:
+        """Raise Problem 503 where an image for this model would be refused now, for overload."""
+        if not self._open:
+            return  # what to answer then is for `detect` to say
+        lane = next(iter(self._current.values())) if model is None else self._current.get(model)
+        if lane is not None:
+            self._check_room(lane, 1)
+
     async def infer(self, model: str | None, batch: NDArray[Any]) -> Outputs:
         """Run the network alone on a tensor, through the same bounded queue.
 
@@ -335,10 +343,14 @@ class Engine:
         return self._current[name]
 
     def _admit(self, lane: Lane, rows: int) -> Job:
+        self._check_room(lane, rows)
         job = Job(asyncio.get_running_loop().create_future(), time.monotonic(), rows)
-        workers = sum(device.up for device in self._devices)
-        lane.admit(job, self.settings.queue_length, self.settings.deadline, workers)
+        lane.admit(job)
         return job
+
+    def _check_room(self, lane: Lane, rows: int) -> None:
+        workers = sum(device.up for device in self._devices)
+        lane.check_room(rows, self.settings.queue_length, self.settings.deadline, workers)
 
     async def _answer(self, job: Job) -> Any:
         def expire() -> None:

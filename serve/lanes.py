@@ -81,14 +81,17 @@ class Lane:
         """Whether nothing of it is waiting or running."""
         return not (self.jobs or self.expected or self.running)
 
-    def admit(self, job: Job, length: int, deadline: float, workers: int) -> None:
-        """Accept a job, or raise Problem 503 when it could not be served in time."""
-        rows = self.waiting + job.rows
+    def check_room(self, rows: int, length: int, deadline: float, workers: int) -> None:
+        """Raise Problem 503 when `rows` more could not be served in time."""
+        rows += self.waiting
         wait = rows * self.row_seconds / max(1, workers)
         if self.waiting and (rows > length or wait > deadline):
             self.count("overload")
             raise overloaded(f"{self.waiting} images are waiting for the model {self.name}", wait)
-        self.waiting = rows
+
+    def admit(self, job: Job) -> None:
+        """Accept a job; see `check_room`."""
+        self.waiting += job.rows
         job.result.add_done_callback(lambda _: self._answered(job))
 
     def _left(self, job: Job) -> None:

@@ -33,6 +33,9 @@ def run(settings: Settings) -> int:
         server_header=False,
         proxy_headers=False,
         lifespan="on",
+        # Longer than load balancers keep idle connections (60 s): who closes first must be they, or
+        # a request meets the closing connection and is lost.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.body_limit + settings.deadline) + 1,
     )
     server = uvicorn.Server(config)

@@ -34,13 +34,14 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
     async def send(self, request: bytes) -> Answer:
         """Send a request and read its answer."""
         started = time.perf_counter()
         try:
-            if self._writer is None:
+            if self._writer is None or self._reader.at_eof():  # the service closed an idle one
                 self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
             self._writer.write(request)
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")

@@ -42,8 +42,8 @@ async def overload(
 async def abandon(service: Service, count: int) -> tuple[float, int]:
     """Images run for `count` clients that went while they were queued, and how many got in."""
     request = post("/v1/detect", seeds()["JPEG"])
-    blocker = asyncio.create_task(_batch(service.port, 16))
-    while not (before := service.metrics("yolov4sdk_batch_size_sum")):
+    blockers = asyncio.gather(*(_batch(service.port, 16) for _ in range(4)))
+    while not sum(service.metrics("yolov4sdk_batch_size_sum").values()):
         await asyncio.sleep(0.01)
     writers = []
     for _ in range(count):
@@ -54,15 +54,15 @@ async def abandon(service: Service, count: int) -> tuple[float, int]:
     for _ in range(500):
         depth = await asyncio.to_thread(service.metrics, "yolov4sdk_queue_depth")
         queued = max(queued, *depth.values())
-        if queued >= count or blocker.done():
+        if queued >= count or blockers.done():
             break
         await asyncio.sleep(0.01)
     for writer in writers:
         writer.transport.abort()
-    await blocker
+    await blockers
     await asyncio.sleep(1)
     after = await asyncio.to_thread(service.metrics, "yolov4sdk_batch_size_sum")
-    return sum(after.values()) - 16, int(queued + 0 * sum(before.values()))
+    return sum(after.values()) - 4 * 16, min(count, int(queued))
 
 
 async def _batch(port: int, images: int) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.serve.images import mutated, seeds
+from serve.app import create_app
 from serve.arena import ALIGNMENT, Arena
+from serve.engine import Engine
 from serve.headers import FORMATS, read_header
 from serve.lanes import Job, Lane, catch_up, next_lane
 from serve.metrics import Metrics
-from serve.problems import Problem
-from serve.settings import load_settings
+from serve.problems import Problem, overloaded
+from serve.settings import Settings, load_settings
 from yolov4sdk.errors import SettingError
 
 pytestmark = pytest.mark.anyio  # for the coroutines among the tests
@@ -82,7 +85,7 @@ def lane(name: str, limit: int = 4) -> Lane:
 
 def put(to: Lane, form: str = "a", rows: int = 1, queued: float = 0) -> Job:
     job = Job(asyncio.get_running_loop().create_future(), 0, rows)
-    to.admit(job, 1000, 1000, 1)
+    to.admit(job)
     job.form, job.queued = (form,), queued
     to.jobs.append(job)
     return job
@@ -137,12 +140,64 @@ async def test_admission() -> None:
     for _ in range(3):
         put(queue)
     with pytest.raises(Problem) as full:
-        queue.admit(Job(asyncio.get_running_loop().create_future(), 0), 3, 10, 1)
+        queue.check_room(1, 3, 10, 1)
     assert full.value.status == 503 and int(full.value.headers["Retry-After"]) >= 1
     queue.row_seconds = 4  # three waiting and this one: 16 s, more than the deadline
     with pytest.raises(Problem):
-        queue.admit(Job(asyncio.get_running_loop().create_future(), 0), 100, 10, 1)
-    queue.admit(Job(asyncio.get_running_loop().create_future(), 0), 100, 10, 2)
+        queue.check_room(1, 100, 10, 1)
+    queue.check_room(1, 100, 10, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "model", "route"),
+    [
+        ("/v1/detect", b"", None, "/v1/detect"),
+        ("/v1/detect/batch", b"conf=0.5&model=small", "small", "/v1/detect/batch"),
+        ("/v2/models/small/infer", b"", "small", "/v2/models/{name}/infer"),
+        ("/v2/models/m/versions/1/infer", b"", "m", "/v2/models/{name}/versions/{version}/infer"),
+    ],
+)
+async def test_overload_is_refused_before_the_body_is_read(
+    monkeypatch: pytest.MonkeyPatch, path: str, query: bytes, model: str | None, route: str
+) -> None:
+    app = create_app(Settings())
+    engine, asked, sent = app.state.engine, [], []
+
+    def refuse(name: str | None) -> None:
+        asked.append(name)
+        raise overloaded("full", 2.5)
+
+    async def receive() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(engine, "refuse", refuse)
+    scope = {
+        "type": "http", "method": "POST", "path": path, "query_string": query, "headers": [],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000), "scheme": "http",
+    }  # fmt: skip
+    await app(scope, receive, send)
+    assert asked == [model]
+    assert sent[0]["status"] == 503 and (b"retry-after", b"3") in sent[0]["headers"]
+    assert engine.metrics.requests.labels(route, "POST", "503")._value.get() == 1
+
+
+async def test_room_is_asked_of_the_model() -> None:
+    """No room where the queue is full; unknown models and a stopped engine are for the routes."""
+    engine = Engine(Settings(queue_length=2))
+    engine.refuse(None)
+    engine._open, engine._current = True, {"m": lane("m"), "other": lane("other")}
+    for _ in range(2):
+        engine.refuse(None)
+        put(engine._current["m"])
+    for name in (None, "m"):
+        with pytest.raises(Problem) as full:
+            engine.refuse(name)
+        assert full.value.status == 503
+    engine.refuse("other")
+    engine.refuse("nobody")
 
 
 async def test_answered_jobs_leave_the_queue() -> None:
