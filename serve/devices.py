@@ -210,7 +210,7 @@ class Device:
         finally:
             for job in batch:  # answered already, unless there is a fault of ours
                 job.fail(Problem(500))
-            lane.running -= 1
+            lane.running -= sum(job.rows for job in batch)
             engine.drop(batch)
 
 

@@ -52,7 +52,7 @@ class Lane:
         key: of this version in the workers; a swap makes a new one.
         waiting: rows accepted and not yet given to a worker.
         expected: jobs that are accepted but not yet in the queue (being decoded).
-        running: batches in workers.
+        running: rows in workers.
         limit: rows of a batch.
         served: seconds of device time, by which devices are shared fairly.
     """
@@ -84,7 +84,7 @@ class Lane:
     def check_room(self, rows: int, length: int, deadline: float, workers: int) -> None:
         """Raise Problem 503 when `rows` more could not be served in time."""
         rows += self.waiting
-        wait = rows * self.row_seconds / max(1, workers)
+        wait = (self.running + rows) * self.row_seconds / max(1, workers)
         if self.waiting and (rows > length or wait > deadline):
             self.count("overload")
             raise overloaded(f"{self.waiting} images are waiting for the model {self.name}", wait)
@@ -152,7 +152,7 @@ class Lane:
                 left.append(job)
         self.jobs = left
         self.last_rows = rows
-        self.running += 1
+        self.running += rows
         return batch
 
     def ran(self, rows: int, seconds: float) -> None:
