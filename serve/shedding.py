@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from types import SimpleNamespace
 from typing import Final
-from urllib.parse import parse_qs
 
+from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .engine import Engine
@@ -32,8 +32,7 @@ class Shedding:
             path = scope["path"]
             try:
                 if path in _DETECT:
-                    asked = parse_qs(scope["query_string"]).get(b"model", [None])[-1]
-                    self._engine.refuse(asked and asked.decode("latin-1"))
+                    self._engine.refuse(QueryParams(scope["query_string"]).get("model"))
                 elif match := _INFER.fullmatch(path):
                     path = f"/v2/models/{{name}}{'/versions/{version}' * bool(match[2])}/infer"
                     self._engine.refuse(match[1])

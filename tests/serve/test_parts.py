@@ -153,6 +153,7 @@ async def test_admission() -> None:
     [
         ("/v1/detect", b"", None, "/v1/detect"),
         ("/v1/detect/batch", b"conf=0.5&model=small", "small", "/v1/detect/batch"),
+        ("/v1/detect", b"classes=%F2&model=caf%C3%A9", "caf\u00e9", "/v1/detect"),
         ("/v2/models/small/infer", b"", "small", "/v2/models/{name}/infer"),
         ("/v2/models/m/versions/1/infer", b"", "m", "/v2/models/{name}/versions/{version}/infer"),
     ],
