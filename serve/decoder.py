@@ -20,7 +20,8 @@ from yolov4sdk import Detections
 from yolov4sdk.draw import draw
 from yolov4sdk.errors import ImageError
 from yolov4sdk.images import decode, read_image
-from yolov4sdk.preprocess import letterbox, letterbox_plan
+from yolov4sdk.jpeg import decode_scaled
+from yolov4sdk.preprocess import Size, letterbox, letterbox_plan
 
 from .arena import Arena
 from .channel import Message, Parent
@@ -42,23 +43,28 @@ def main(arguments: list[str]) -> None:
         answer: Message = {"id": message["id"]}
         payload = b""
         try:
-            image = decode_image(data, message["format"], max_pixels)
             if message["do"] == "draw":
+                image, _ = decode_image(data, message["format"], max_pixels)
                 payload = _draw(image, message)
             else:
-                answer |= _letterbox(image, message, arena)
+                canvas = message["size"] if message["scaled"] else None
+                image, source = decode_image(data, message["format"], max_pixels, canvas)
+                answer |= _letterbox(image, source, message, arena)
         except Problem as problem:
             answer["problem"] = [problem.status, problem.title, problem.detail]
         parent.send(answer, payload)
 
 
-def decode_image(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
-    """Pixels of the first frame, uint8 BGR [H, W, 3], upright.
+def decode_image(
+    data: bytes, kind: str, max_pixels: int, canvas: Size | None = None
+) -> tuple[NDArray[np.uint8], Size]:
+    """Pixels of the first frame, uint8 BGR [H, W, 3], upright, and the size of the whole image.
 
     Args:
         data: the encoded image.
         kind: one of FORMATS, as the header says.
         max_pixels: more are refused before memory is taken for them.
+        canvas: that a JPEG may be decoded at a fraction of its size for.
 
     Raises:
         Problem: 422, undecodable or too many pixels.
@@ -67,10 +73,14 @@ def decode_image(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
         if kind == "JPEG":
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
             check_pixels(height, width, max_pixels)
-            return decode(data, "the image")
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            check_pixels(image.height, image.width, max_pixels)
-            return read_image(image)
+            if canvas and (scaled := decode_scaled(data, canvas)):
+                return scaled
+            pixels = decode(data, "the image")
+        else:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                check_pixels(image.height, image.width, max_pixels)
+                pixels = read_image(image)
+        return pixels, (pixels.shape[0], pixels.shape[1])
     except Problem:
         raise
     except MemoryError:
@@ -81,9 +91,8 @@ def decode_image(data: bytes, kind: str, max_pixels: int) -> NDArray[np.uint8]:
         raise Problem(422, "Undecodable image", f"the {kind} file: {reason[:200]}") from None
 
 
-def _letterbox(image: NDArray[np.uint8], message: Message, arena: Arena) -> Message:
+def _letterbox(image: NDArray[np.uint8], source: Size, message: Message, arena: Arena) -> Message:
     size = (message["size"][0], message["size"][1])
-    source = (image.shape[0], image.shape[1])
     plan = letterbox_plan(
         source, size, rectangular=message["rectangular"], stride=message["stride"]
     )

@@ -384,6 +384,7 @@ class Engine:
             message = {
                 "do": "detect", "format": kind, "offset": job.region[0], "size": lane.size,
                 "rectangular": lane.rectangular, "stride": lane.spec.max_stride,
+                "scaled": self.settings.scaled_decode,
             }  # fmt: skip
             plan, _ = await self._decoders.run(decoder, message, image)
             job.plan = Letterbox(

@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """Decoder processes; None is one a processor, 2 to 8."""
     decode_limit: Seconds = 2
     """Seconds an image may take to decode; its process is ended then."""
+    scaled_decode: bool = False
+    """Decode large JPEGs at the fraction of their size that the network needs."""
     run_limit: Seconds = 60
     """Seconds a batch may take; its worker is ended and restarted then."""
     load_limit: Seconds = 300

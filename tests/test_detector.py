@@ -36,6 +36,23 @@ def test_one_image_through_every_source(
         assert other(np.ascontiguousarray(pixels[..., ::-1])) == expected
 
 
+def test_scaled_decoding(tiny_artefacts: dict[str, Path], photos_dir: Path) -> None:
+    """Boxes are in pixels of the whole photograph; tiles see every pixel."""
+    path, options = photos_dir / "dog.jpg", {"conf": 0.5, "size": 64}
+    with (
+        Detector(tiny_artefacts["onnxruntime"], **options) as whole,
+        Detector(tiny_artefacts["onnxruntime"], scaled_decode=True, **options) as scaled,
+    ):
+        expected, found = whole(path), scaled(path)
+        assert found.image_size == expected.image_size == (576, 768)
+        assert len(found) == pytest.approx(len(expected), rel=0.3) and len(found)
+        assert found.xyxy[:, 2].max() > 700
+        assert scaled(path, tiles=300) == whole(path, tiles=300)
+        assert scaled(cv2.imread(str(path))) == expected
+    with pytest.raises(errors.SettingError, match="gpu_letterbox"):
+        Detector(tiny_artefacts["onnxruntime"], scaled_decode=True, gpu_letterbox=True)
+
+
 def test_a_list_is_run_in_batches(tiny_artefacts: dict[str, Path], photos_dir: Path) -> None:
     images = [cv2.imread(str(p)) for p in sorted(photos_dir.glob("*.[jp][pn]g"))] * 2
     with Detector(tiny_artefacts["onnxruntime"], conf=0.5, batch=4) as detector:
@@ -83,7 +100,7 @@ def test_square_and_rectangular_canvas(tiny_artefacts: dict[str, Path]) -> None:
     wide = np.full((50, 160, 3), 90, np.uint8)
     for shape, expected in (("auto", (64, 160)), ("rect", (64, 160)), ("square", (160, 160))):
         with Detector(tiny_artefacts["onnxruntime"], shape=shape) as detector:
-            assert detector._plan(wide).canvas == expected
+            assert detector._plan(wide.shape[:2]).canvas == expected
 
 
 @pytest.mark.parametrize("options", [{"topk": 40}, {"nms": True, "conf": 0.5, "iou": 0.45}])

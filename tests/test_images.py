@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from yolov4sdk import errors
-from yolov4sdk.images import decode, read_image
+from yolov4sdk.images import decode, read_image, read_scaled
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,36 @@ def test_exif_orientation(orientation: int, form: str, photos_dir: Path) -> None
         7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: lambda a: np.rot90(a, 1),
     }  # fmt: skip
     assert np.array_equal(upright, transforms[orientation](stored))
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+@pytest.mark.parametrize("least", [320, 130, 64, 40])
+def test_a_fraction_of_a_jpeg(orientation: int | None, least: int, photos_dir: Path) -> None:
+    with Image.open(photos_dir / "dog.jpg") as dog:  # 768 x 576
+        file, exif = io.BytesIO(), Image.Exif()
+        if orientation:
+            exif[0x0112] = orientation
+        dog.save(file, "JPEG", exif=exif if orientation else b"", quality=95)
+    whole = read_image(file.getvalue())
+    scaled, size = read_scaled(file.getvalue(), (least, least))
+    assert size == whole.shape[:2] == ((768, 576) if orientation == 6 else (576, 768))
+    assert scaled.dtype == np.uint8 and scaled.flags.c_contiguous
+    most = max(2 * least, 96) if orientation else least + 96  # halves; eighths of 768
+    assert least <= max(scaled.shape[:2]) <= most
+    expected = cv2.resize(whole, scaled.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(scaled.astype(int) - expected).mean() < 3
+
+
+def test_nothing_else_is_decoded_at_a_fraction(photos_dir: Path, pixels: np.ndarray) -> None:
+    dog = (photos_dir / "dog.jpg").read_bytes()
+    for source, canvas in (
+        (photos_dir / "chelsea.png", (64, 64)), (pixels, (64, 64)), (dog, (700, 700)),
+        (dog, (2000, 2000)),
+    ):  # fmt: skip
+        image, size = read_scaled(source, canvas)
+        assert np.array_equal(image, read_image(source)) and size == image.shape[:2]
+    with pytest.raises(errors.ImageDecodeError):
+        read_scaled(dog[:2000], (64, 64))
 
 
 def encoded(image: Image.Image, form: str) -> bytes:

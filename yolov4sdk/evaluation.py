@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from yolov4sdk.backends.base import Backend, Outputs
 from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.errors import DatasetError, SettingError
-from yolov4sdk.images import read_image
+from yolov4sdk.images import read_image, read_scaled
 from yolov4sdk.metrics import (
     CocoMetrics,
     Curves,
@@ -123,6 +123,7 @@ def evaluate(
     max_det: int = 300,
     batch: int = 16,
     stride: int = 32,
+    scaled_decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationResult:
     """Detect in every image of a data set and compare with its labels.
@@ -142,6 +143,7 @@ def evaluate(
         max_det: detections kept of an image.
         batch: images of a batch; a graph with a fixed batch gets that.
         stride: the network's largest stride; a backend's own is taken when it has a spec.
+        scaled_decode: as `Detector`'s, to see what it costs here.
         progress: called with (images done, all images) after each batch.
 
     Raises:
@@ -162,7 +164,8 @@ def evaluate(
     if batch < 1:
         raise SettingError(f"batch must be at least 1, got {batch}")
     run = _Runner(infer, spec, conf, iou, max_det, fixed_batch)
-    predictions, seconds = _detect(run, dataset, canvases, batch, progress)
+    batches = _batches(dataset, canvases, batch, scaled_decode)
+    predictions, seconds = _detect(run, batches, len(dataset), progress)
     return EvaluationResult(
         names=dataset.names,
         images=len(dataset),
@@ -178,6 +181,7 @@ def evaluate(
             "iou": iou,
             "max_det": max_det,
             "batch": batch,
+            "scaled_decode": scaled_decode,
         },
         seconds=seconds,
     )
@@ -185,22 +189,21 @@ def evaluate(
 
 def _detect(
     run: _Runner,
-    dataset: DetectionDataset,
-    canvases: _Canvases,
-    batch: int,
+    batches: Iterable[tuple[list[int], list[Letterbox], NDArray[np.uint8]]],
+    count: int,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[list[Prediction], dict[str, float]]:
     """Predictions in the data set's order, and the seconds that the parts of the work took."""
     found: dict[int, Prediction] = {}
     seconds = {"load": 0.0, "infer": 0.0, "nms": 0.0}
     clock = time.perf_counter()
-    for indices, plans, pixels in _batches(dataset, canvases, batch):
+    for indices, plans, pixels in batches:
         seconds["load"] += time.perf_counter() - clock
         found.update(zip(indices, run(pixels, plans, seconds), strict=True))
         if progress is not None:
-            progress(len(found), len(dataset))
+            progress(len(found), count)
         clock = time.perf_counter()
-    return [found[index] for index in range(len(dataset))], seconds
+    return [found[index] for index in range(count)], seconds
 
 
 @dataclass(frozen=True)
@@ -254,14 +257,16 @@ class _Canvases:
 
 
 def _batches(
-    dataset: DetectionDataset, canvases: _Canvases, batch: int
+    dataset: DetectionDataset, canvases: _Canvases, batch: int, scaled: bool
 ) -> Iterator[tuple[list[int], list[Letterbox], NDArray[np.uint8]]]:
     """Indices, plans and BGR canvases uint8 [B, H, W, 3]; read one batch ahead in threads."""
     order = np.argsort(dataset.sizes[:, 0] / dataset.sizes[:, 1], kind="stable").tolist()
     parts = [order[i : i + batch] for i in range(0, len(order), batch)]
 
     def fill(index: int, plan: Letterbox, out: NDArray[np.uint8]) -> None:
-        letterbox(read_image(dataset.images[index]), plan, out=out, area=True)
+        path = dataset.images[index]
+        image = read_scaled(path, plan.resized)[0] if scaled else read_image(path)
+        letterbox(image, plan, out=out, area=True)
 
     with ThreadPoolExecutor(2) as pool:
 

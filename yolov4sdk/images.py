@@ -34,6 +34,8 @@ from .errors import (
     NonFiniteImageError,
     SettingError,
 )
+from .jpeg import decode_scaled
+from .preprocess import Size
 
 Color = Literal["BGR", "RGB"]
 Pixels = NDArray[np.uint8]
@@ -68,16 +70,8 @@ def read_image(source: Any, color: Color = "BGR", allow_urls: bool = False) -> P
     """
     if color not in ("BGR", "RGB"):
         raise SettingError(f'color must be "BGR" or "RGB", got {color!r}')
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
-        if not allow_urls:
-            raise SettingError(
-                f"{source} is a URL and fetching is off; pass allow_urls=True to Detector"
-            )
-        return decode(_fetch(source), source)
-    if isinstance(source, str | Path):
-        return decode(_read(Path(source)), str(source))
-    if isinstance(source, bytes | bytearray | memoryview):
-        return decode(bytes(source), "the bytes")
+    if (encoded := _encoded(source, allow_urls)) is not None:
+        return decode(*encoded)
     if isinstance(source, np.ndarray):
         return from_array(source, color)
     # Looked up, not imported: who passes one of these has imported its library.
@@ -89,6 +83,38 @@ def read_image(source: Any, color: Color = "BGR", allow_urls: bool = False) -> P
         f"cannot read an image from {type(source).__name__}; expected a path, bytes, a NumPy "
         "array, a PIL image or a torch tensor"
     )
+
+
+def read_scaled(
+    source: Any, canvas: Size, color: Color = "BGR", allow_urls: bool = False
+) -> tuple[Pixels, Size]:
+    """As `read_image`, but a JPEG larger than `canvas` is decoded at a fraction of its size.
+
+    Returns:
+        Pixels, and (height, width) of the whole image.
+    """
+    if (encoded := _encoded(source, allow_urls)) is None:
+        image = read_image(source, color)
+    elif (scaled := decode_scaled(encoded[0], canvas)) is not None:
+        return scaled
+    else:
+        image = decode(*encoded)
+    return image, (image.shape[0], image.shape[1])
+
+
+def _encoded(source: Any, allow_urls: bool) -> tuple[bytes, str] | None:
+    """The bytes of what is to be decoded, and its name in messages; None where there is none."""
+    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
+        if not allow_urls:
+            raise SettingError(
+                f"{source} is a URL and fetching is off; pass allow_urls=True to Detector"
+            )
+        return _fetch(source), source
+    if isinstance(source, str | Path):
+        return _read(Path(source)), str(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "the bytes"
+    return None
 
 
 def decode(data: bytes, name: str = "the bytes") -> Pixels:

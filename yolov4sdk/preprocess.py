@@ -98,7 +98,8 @@ def letterbox(
     """Resize an image into its place and pad the rest with grey.
 
     Args:
-        image: uint8 [H, W, 3], any colour order; its size is `plan.source`.
+        image: uint8 [H, W, 3], any colour order; its size is `plan.source`, or less: the same
+            image decoded at a fraction.
         plan: from `letterbox_plan`.
         out: uint8 [canvas height, canvas width, 3] to write into, for example a row of a batch.
         area: average over pixels when shrinking (the evaluation protocol of the authors),
@@ -113,10 +114,10 @@ def letterbox(
     out[:top], out[top + height :] = PADDING, PADDING
     out[top : top + height, :left], out[top : top + height, left + width :] = PADDING, PADDING
     inside = out[top : top + height, left : left + width]
-    if plan.resized == plan.source:
+    if plan.resized == image.shape[:2]:
         inside[:] = image
         return out
-    shrinking = height < plan.source[0]
+    shrinking = height < image.shape[0]
     interpolation = cv2.INTER_AREA if area and shrinking else cv2.INTER_LINEAR
     written = cv2.resize(image, (width, height), dst=inside, interpolation=interpolation)
     if not np.shares_memory(written, inside):  # OpenCV makes a new array for a layout it dislikes

@@ -40,6 +40,10 @@ def val(
     tta: Annotated[
         bool, typer.Option("--tta", help="Ask about larger and mirrored images too (slow).")
     ] = False,
+    scaled_decode: Annotated[
+        bool,
+        typer.Option("--scaled-decode", help="Decode large JPEGs at a fraction of the size."),
+    ] = False,
     plots: Annotated[
         Path | None, typer.Option(help="Folder for PR, F1, confusion and prediction pictures.")
     ] = None,
@@ -58,7 +62,7 @@ def val(
             task = progress.add_task(f"evaluating on {runner.name}", total=len(dataset))
             result = evaluate(
                 runner, dataset, size=size, rectangular=not square, conf=conf, iou=iou,
-                max_det=max_det, batch=batch,
+                max_det=max_det, batch=batch, scaled_decode=scaled_decode,
                 progress=lambda done, _: progress.update(task, completed=done),
             )  # fmt: skip
     if detections is not None:
