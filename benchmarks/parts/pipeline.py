@@ -35,8 +35,8 @@ CANDIDATES = 100  # of each image: some five objects with twenty boxes
 NOTE = (
     "Batch 1, 1080p JPEGs, the threshold such that the first has 100 candidates. The bare network "
     "is `Detector.infer` on a ready batch with all threads, one after the other. Calls: one image "
-    "a call; list: all in one call; stream: `Detector.stream` of a folder, which decodes ahead and "
-    "runs batches side by side."
+    "a call; scaled calls: the same with `scaled_decode`; list: all in one call; stream: "
+    "`Detector.stream` of a folder, which decodes ahead and runs batches side by side."
 )
 
 
@@ -62,7 +62,7 @@ def measure(options: Options, model: str) -> Result:
     result = Result()
     for name, detector in detectors.items():
         bare = times[name, "bare"]
-        for kind in ("calls", "list", "stream"):
+        for kind in ("calls", "scaled calls", "list", "stream"):
             ratio = 1 / median_ratio(times[name, kind], bare)
             speeds = [count / statistics.median(t) for t in (bare, times[name, kind])]
             rows.append([name, kind, *speeds, len(bare), ratio])
@@ -109,9 +109,11 @@ def loops(
             for _ in stream:
                 pass
 
+    scaled = Detector(detector.backend, batch=1, scaled_decode=True)
     return {
         (name, "bare"): lambda: [detector.infer(ready) for _ in images],
         (name, "calls"): lambda: [detector(data, conf=conf) for data in images],
+        (name, "scaled calls"): lambda: [scaled(data, conf=conf) for data in images],
         (name, "list"): lambda: detector(images, conf=conf),
         (name, "stream"): streamed,
     }
