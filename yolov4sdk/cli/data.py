@@ -21,12 +21,12 @@ from ..datasets import (
 )
 from ..files import check_new_folder
 
-data_app = typer.Typer(help="Look at data sets, and convert them.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at data sets, convert and cut them.", no_args_is_help=True)
 
 
 @data_app.callback()
 def _data() -> None:
-    """Look at data sets, and convert them."""
+    """Look at data sets, convert and cut them."""
 
 
 @data_app.command("check")
@@ -109,6 +109,34 @@ def convert(
     console.print(f"{form} data set in {target}", highlight=False, soft_wrap=True)
     if any(d.report.missing_images or d.report.corrupt_images for d in read):
         raise typer.Exit(1)
+
+
+@data_app.command("crops")
+def crops(
+    data: Annotated[
+        Path, typer.Argument(help="data.yaml, COCO JSON, VOC folder or folder of images.")
+    ],
+    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    splits: Annotated[str, typer.Option("--split", help="Splits, comma-separated.")] = "train,val",
+    margin: Annotated[float, typer.Option(help="Added on each side, of the box's.")] = 0.1,
+    min_side: Annotated[int, typer.Option(help="Least pixels of a box's shorter side.")] = 32,
+    per_class: Annotated[
+        int | None, typer.Option(help="Crops of a class in a split at most; default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice among them.")] = 0,
+) -> None:
+    """Cut the boxes out as images, one folder a class, as `train-backbone` takes them."""
+    from ..datasets.crops import write_crops
+
+    check_new_folder(target)
+    read = [load_dataset(data, split.strip()) for split in splits.split(",")]
+    counts = write_crops(
+        read, target, margin=margin, min_side=min_side, per_class=per_class, seed=seed
+    )
+    table = Table("class", *counts)
+    for name in read[0].names:
+        table.add_row(name, *(str(found[name]) for found in counts.values()))
+    Console().print(table)
 
 
 def decode_all(dataset: DetectionDataset) -> None:
