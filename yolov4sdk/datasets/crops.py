@@ -94,7 +94,7 @@ def _chosen(
 def _write(
     dataset: DetectionDataset, chosen: list[tuple[int, int]], folder: Path, margin: float
 ) -> None:
-    read, pixels = -1, np.empty(0, np.uint8)
+    read, pixels = -1, np.empty((0, 0, 3), np.uint8)
     for place in chosen:
         image, box = place
         if image != read:
