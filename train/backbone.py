@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from train.distributed import World
 from train.image_folder import ImageFolder, batch_of, read_folder
-from train.machine import pick_device, tuned
+from train.machine import give_back_memory, pick_device, tuned
 from train.mish import use_fast_mish
 from train.optimizer import make_optimizer, set_rates
 from train.resnet import resnet50
@@ -303,6 +303,7 @@ class _MemoryWatch:
             torch.cuda.reset_peak_memory_stats(self._device)
             self._start = torch.cuda.memory_allocated(self._device)
             return self
+        give_back_memory()  # what the network before has left would hide what this one takes
         self._start = self._peak = _resident()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()

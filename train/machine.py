@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -70,6 +71,13 @@ def tuned(device: torch.device, threads: int | None, world: World) -> Iterator[N
         torch.set_flush_denormal(False)
         if handler is not None:
             signal.signal(_SIGCHLD, handler)
+
+
+def give_back_memory() -> None:
+    """Return what is free to the system, so that the process's size says what is in use."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # other C libraries have no such call
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _keep_freed_memory() -> None:

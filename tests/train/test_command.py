@@ -103,7 +103,7 @@ def pictures(tmp_path_factory) -> Path:
 
 def test_backbones_side_by_side_and_a_detector_from_one(pictures, tmp_path):
     arguments = [
-        "train-backbone", str(pictures), "--model", "yolov4-csp-n", "--model", "resnet50",
+        "train-backbone", str(pictures), "--model", "resnet50", "--model", "yolov4-csp-n",
         "--size", "32", "--epochs", "2", "--batch", "8", "--threads", "1", "--device", "cpu",
         "--output", str(tmp_path), "--lr", "0.02",
     ]  # fmt: skip
@@ -111,6 +111,8 @@ def test_backbones_side_by_side_and_a_detector_from_one(pictures, tmp_path):
     assert done.exit_code == 0, done.output
     for word in ("parameters", "accuracy", "images/s", "memory", "resnet50"):
         assert word in done.output
+    memory = next(line for line in done.output.splitlines() if "memory in training" in line)
+    assert all(float(cell) > 0.01 for cell in memory.split("│")[2:4])  # of each alone
     file = tmp_path / "yolov4-csp-n-backbone.safetensors"
     model = build_model("yolov4-csp-n", ("a",))
     before = {k: v.clone() for k, v in model.state_dict().items()}
