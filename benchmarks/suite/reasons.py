@@ -10,7 +10,7 @@ _CALL = (
     "suppression take 1 to 2 ms more. Lists decode ahead, streams also run batches side by side."
 )
 _SCALED = (
-    "of the 6 ms an image takes beside the network, scaled decoding leaves 4: the entropy decoding, "
+    "of the 6 ms an image takes beside the network, scaled decoding leaves 4: entropy decoding, "
     "which no scale shortens, letterbox, normalisation and suppression, on one core while the "
     "other idles; this network itself takes 8 ms of both."
 )
