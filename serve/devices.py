@@ -172,9 +172,10 @@ class Device:
     async def _run(self, child: Child, lane: Lane, batch: list[Job]) -> None:
         """Run a batch and answer every job of it, exactly once."""
         engine, started = self._engine, time.monotonic()
+        rows = sum(job.rows for job in batch)
         for job in batch:
             engine.stage(lane, "queue", started - job.queued)
-        engine.metrics.batches.labels(lane.name).observe(sum(job.rows for job in batch))
+        engine.metrics.batches.labels(lane.name).observe(rows)
         tensors = batch[0].form[0] == "infer"
         try:
             async with asyncio.timeout(engine.settings.run_limit):
@@ -187,7 +188,7 @@ class Device:
             seconds = time.monotonic() - started
             engine.stage(lane, "network", answer["network"])
             engine.stage(lane, "worker", seconds)
-            lane.ran(sum(job.rows for job in batch), seconds)
+            lane.ran(rows, seconds)
             for row, job in enumerate(batch):
                 if not job.result.done():
                     found: Any = (
@@ -210,7 +211,7 @@ class Device:
         finally:
             for job in batch:  # answered already, unless there is a fault of ours
                 job.fail(Problem(500))
-            lane.running -= sum(job.rows for job in batch)
+            lane.running -= rows
             engine.drop(batch)
 
 
