@@ -19,7 +19,7 @@ import torch
 
 from train.augment import Augmentation
 from train.cache import CacheKind
-from train.loader import EpochSampler, TrainSet, make_loader
+from train.loader import EpochSampler, TrainLoader, TrainSet
 from train.mish import use_fast_mish
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.models import Model, build_model
@@ -31,8 +31,9 @@ COUNT = 512  # images that a measurement of the loader reads; enough to hide the
 def loader_rate(train_set: TrainSet, batch: int, workers: int) -> float:
     """Images a second that the loader alone gives, the start of its workers included."""
     start = time.perf_counter()
-    images = sum(len(b.paths) for b in make_loader(train_set, batch, 0, 0, workers=workers))
-    return images / (time.perf_counter() - start)
+    with TrainLoader(train_set, batch, 0, workers=workers) as loader:
+        images = sum(len(b.paths) for b in loader.epoch(0))
+        return images / (time.perf_counter() - start)
 
 
 def step_seconds(

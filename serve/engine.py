@@ -193,7 +193,7 @@ class Engine:
         """Raise Problem 503 where an image for this model would be refused now, for overload."""
         if not self._open:
             return  # what to answer then is for `detect` to say
-        lane = next(iter(self._current.values())) if model is None else self._current.get(model)
+        lane = self._default if model is None else self._current.get(model)
         if lane is not None:
             self._check_room(lane, 1)
 
@@ -288,7 +288,7 @@ class Engine:
         """
         async with self._changing:
             lane = self._find(name)
-            if lane is next(iter(self._current.values())):
+            if lane is self._default:
                 raise Problem(409, "In use", "the default model can be swapped, not unloaded")
             del self._current[name]
             self._retire(lane)
@@ -333,11 +333,16 @@ class Engine:
 
     # Below: one request's way.
 
+    @property
+    def _default(self) -> Lane:
+        """The model of requests that name none: the first."""
+        return next(iter(self._current.values()))
+
     def _find(self, name: str | None) -> Lane:
         if not self.alive:
             raise Problem(503, "Not ready", "no worker is ready; try again", {"Retry-After": "1"})
         if name is None:
-            return next(iter(self._current.values()))
+            return self._default
         if name not in self._current:
             raise Problem(404, "No such model", f"there are {', '.join(self._current)}")
         return self._current[name]
@@ -441,7 +446,7 @@ class Engine:
         state: State = "draining" if self.draining else "ready" if self.alive else "restarting"
         return ModelInfo(
             lane.name, lane.spec, lane.backend, ",".join(lane.devices.values()), lane.precision,
-            state, lane is next(iter(self._current.values())), lane.size,
+            state, lane is self._default, lane.size,
         )  # fmt: skip
 
     def _retire(self, lane: Lane) -> None:

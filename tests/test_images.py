@@ -118,6 +118,8 @@ def test_nothing_else_is_decoded_at_a_fraction(photos_dir: Path, pixels: np.ndar
         assert np.array_equal(image, read_image(source)) and size == image.shape[:2]
     with pytest.raises(errors.ImageDecodeError):
         read_scaled(dog[:2000], (64, 64))
+    with pytest.raises(errors.SettingError, match="color"):
+        read_scaled(dog, (64, 64), "GBR")  # type: ignore[arg-type]
 
 
 def encoded(image: Image.Image, form: str) -> bytes:

@@ -43,7 +43,7 @@ def random_boxes(rng: np.random.Generator, n: int, nc: int, spread: float):
 @settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    n=st.integers(0, 120),
+    n=st.integers(0, 240),
     nc=st.integers(1, 5),
     spread=st.sampled_from([20.0, 150.0, 1e4]),
     conf=st.sampled_from([0.0, 0.25, 0.9]),

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from train.checkpoint import (
     BEST_FILE,
@@ -26,7 +25,7 @@ from train.checkpoint import (
 from train.distributed import wrap
 from train.interrupt import StopWish
 from train.job import Job
-from train.loader import Batch, make_loader
+from train.loader import Batch, TrainLoader
 from train.machine import peak_memory
 from train.optimizer import clip_gradients, set_rates
 from train.progress import PARTS, Reporter
@@ -76,16 +75,25 @@ class Trainer:
 
     def fit(self) -> Position:
         """Train to the end; returns the position, whose `finished` says whether it was reached."""
-        settings = self.job.settings
+        job = self.job
+        with TrainLoader(
+            job.train_set, job.local_batch, job.settings.seed, job.world.rank, job.world.size,
+            job.workers, pin_memory=job.device.type == "cuda",
+        ) as loader:  # fmt: skip
+            self._fit(loader)
+        return self.position
+
+    def _fit(self, loader: TrainLoader) -> None:
+        epochs = self.job.settings.epochs
         while not self.position.finished:
             start = time.perf_counter()
-            stopped = self._train_epoch()
+            stopped = self._train_epoch(loader)
             self.reporter.stop_line()
             if self.position.step == self.job.steps:
                 rate = self.reporter.rate
                 metrics = self._validate()
                 stopped |= self._finish_epoch(metrics, rate, time.perf_counter() - start)
-                self.position.finished |= self.position.epoch >= settings.epochs
+                self.position.finished |= self.position.epoch >= epochs
             ending = stopped or self.position.finished
             if ending or time.monotonic() - self._saved > _SHORT_EPOCH:
                 self._save()
@@ -96,9 +104,8 @@ class Trainer:
                     f"--resume {self.run.path}"
                 )
                 break
-        return self.position
 
-    def _train_epoch(self) -> bool:
+    def _train_epoch(self, loader: TrainLoader) -> bool:
         """The rest of the epoch, or a part of it when somebody asks to stop; True if so."""
         job, position = self.job, self.position
         epoch = position.epoch
@@ -106,12 +113,8 @@ class Trainer:
             job.train_set.augmentation = job.train_set.augmentation.without_mosaic()
         self._train_mode()
         self.reporter.start_epoch(epoch, job.steps, position.step)
-        loader = make_loader(
-            job.train_set, job.local_batch, job.settings.seed, epoch, position.step,
-            job.world.rank, job.world.size, job.workers, pin_memory=job.device.type == "cuda",
-        )  # fmt: skip
         iou_ratio = job.settings.iou_ratio_at(epoch)
-        for batch in _guarded(loader):
+        for batch in _batches(loader, epoch, position.step):
             rates = job.schedule.at(epoch * job.steps + position.step)
             stop = self._step(batch, rates, iou_ratio)
             position.step += 1
@@ -272,10 +275,10 @@ class Trainer:
         self._saved = time.monotonic()
 
 
-def _guarded(loader: DataLoader[Any]) -> Iterator[Batch]:
-    """The loader's batches; a worker's sudden death becomes a clear error."""
+def _batches(loader: TrainLoader, epoch: int, start: int) -> Iterator[Batch]:
+    """The rest of an epoch; a worker's sudden death becomes a clear error."""
     try:
-        yield from loader
+        yield from loader.epoch(epoch, start)
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

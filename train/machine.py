@@ -17,7 +17,7 @@ from yolov4sdk.cpu import available_cpus
 from yolov4sdk.errors import DeviceError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-_KEEP = 1 << 30  # bytes
+_MOST, _NEVER = 2**31 - 1, -1  # bytes
 _SIGCHLD = getattr(signal, "SIGCHLD", 0)  # Windows has none
 
 
@@ -92,8 +92,8 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library; the run is only slower
         return
-    mallopt(_M_MMAP_THRESHOLD, _KEEP)
-    mallopt(_M_TRIM_THRESHOLD, _KEEP)
+    mallopt(_M_MMAP_THRESHOLD, _MOST)
+    mallopt(_M_TRIM_THRESHOLD, _NEVER)
 
 
 def peak_memory(device: torch.device) -> float:

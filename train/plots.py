@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from train.job import Job
-from train.loader import make_loader
+from train.loader import TrainLoader
 from train.plots_data import plot_batch, plot_evaluation, plot_labels, plot_predictions
 from train.run import RunFolder
 from train.validate import validate
@@ -55,7 +55,7 @@ def plot_run(job: Job, run: RunFolder) -> list[str]:
         plot_curves(run.results(), folder / "curves.png")
         plot_labels(job.train_set.dataset, folder / "labels.png")
         job.train_set.augmentation = settings.augmentation()
-        first = next(iter(make_loader(job.train_set, job.local_batch, settings.seed, 0)))
+        first = next(TrainLoader(job.train_set, job.local_batch, settings.seed).epoch(0))
         plot_batch(first, job.train_set.dataset.names, folder / "batch.jpg")
         if job.val is not None:
             model = job.parts.ema.model

@@ -68,8 +68,7 @@ def read_image(source: Any, color: Color = "BGR", allow_urls: bool = False) -> P
         ImageError: its subclasses say what is wrong with the image.
         SettingError: a URL that is not allowed, or an unknown colour order.
     """
-    if color not in ("BGR", "RGB"):
-        raise SettingError(f'color must be "BGR" or "RGB", got {color!r}')
+    _check_color(color)
     if (encoded := _encoded(source, allow_urls)) is not None:
         return decode(*encoded)
     if isinstance(source, np.ndarray):
@@ -93,6 +92,7 @@ def read_scaled(
     Returns:
         Pixels, and (height, width) of the whole image.
     """
+    _check_color(color)
     if (encoded := _encoded(source, allow_urls)) is None:
         image = read_image(source, color)
     elif (scaled := decode_scaled(encoded[0], canvas)) is not None:
@@ -100,6 +100,11 @@ def read_scaled(
     else:
         image = decode(*encoded)
     return image, (image.shape[0], image.shape[1])
+
+
+def _check_color(color: str) -> None:
+    if color not in ("BGR", "RGB"):
+        raise SettingError(f'color must be "BGR" or "RGB", got {color!r}')
 
 
 def _encoded(source: Any, allow_urls: bool) -> tuple[bytes, str] | None:

@@ -14,7 +14,7 @@ import torch
 from tests.train.synthetic import quick
 from train.distributed import World, joined_world, wrap
 from train.job import Job, prepare
-from train.loader import make_loader
+from train.loader import TrainLoader
 from train.loop import Trainer
 from train.main import train
 
@@ -26,7 +26,8 @@ def one_batch(job: Job, world: World) -> dict[str, torch.Tensor]:
     normalise by its own images, and no equality could be expected.
     """
     network = wrap(job.model.eval(), world, job.device)
-    batch = next(iter(make_loader(job.train_set, job.local_batch, 0, 0, 0, world.rank, world.size)))
+    loader = TrainLoader(job.train_set, job.local_batch, 0, world.rank, world.size)
+    batch = next(loader.epoch(0))
     raw = network.module if world.size > 1 else network
     raw.forward = raw.raw  # raw maps in evaluation mode, through DDP's own forward
     parts = job.loss(network(batch.images.float() / 255), batch.targets, 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing import active_children
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from train.augment import Augmentation
-from train.loader import Batch, EpochSampler, TrainSet, make_loader
+from train.loader import Batch, EpochSampler, TrainLoader, TrainSet
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError, UnknownClassError
 
@@ -40,8 +41,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DetectionDataset:
     return load_dataset(folder)
 
 
-def epoch(train_set: TrainSet, **kwargs: int) -> list[Batch]:
-    return list(make_loader(train_set, **{"batch": 4, "seed": 3, "epoch": 0, **kwargs}))
+def epoch(
+    train_set: TrainSet, epoch: int = 0, start_batch: int = 0, *, seed: int = 3, workers: int = 0
+) -> list[Batch]:
+    with TrainLoader(train_set, 4, seed, workers=workers) as loader:
+        return list(loader.epoch(epoch, start_batch))
 
 
 def assert_equal(a: list[Batch], b: list[Batch]) -> None:
@@ -73,6 +77,22 @@ def test_workers_change_nothing(dataset: DetectionDataset) -> None:
     assert not torch.equal(alone[0].images, epoch(train_set, seed=4)[0].images)
 
 
+def test_workers_serve_all_epochs_and_end_with_the_loader(dataset: DetectionDataset) -> None:
+    train_set = TrainSet(dataset, 64, Augmentation(mixup=0.5))
+    with TrainLoader(train_set, 4, 3, workers=2) as loader:
+        first = list(loader.epoch(0))
+        workers = set(active_children())
+        assert len(workers) == 2
+        next(loader.epoch(1))  # an epoch left in its middle
+        train_set.augmentation = train_set.augmentation.without_mosaic()
+        third = list(loader.epoch(2))
+        assert set(active_children()) == workers
+    assert not workers & set(active_children())
+    assert_equal(third, epoch(train_set, 2))
+    train_set.augmentation = Augmentation(mixup=0.5)
+    assert_equal(first, epoch(train_set))
+
+
 def test_global_random_state_is_neither_read_nor_moved(dataset: DetectionDataset) -> None:
     train_set = TrainSet(dataset, 64)
     torch.manual_seed(0)
@@ -90,7 +110,7 @@ def test_start_in_the_middle_of_an_epoch(dataset: DetectionDataset, rectangular:
     train_set = TrainSet(dataset, 64, rectangular=rectangular)
     whole = epoch(train_set)
     assert_equal(whole[1:], epoch(train_set, start_batch=1))
-    assert len(make_loader(train_set, 4, 3, 0, start_batch=1)) == 2
+    assert len(EpochSampler(train_set, 4, 3, start_batch=1)) == 2
     assert epoch(train_set, start_batch=3) == []
 
 
@@ -196,6 +216,12 @@ def test_errors(dataset: DetectionDataset) -> None:
     with pytest.raises(SettingError, match="excludes mosaic"):
         TrainSet(dataset, 64, Augmentation(), rectangular=True)
     with pytest.raises(SettingError, match="rank"):
-        make_loader(TrainSet(dataset, 64), 4, 0, 0, rank=2, world=2)
+        TrainLoader(TrainSet(dataset, 64), 4, 0, rank=2, world=2)
+    with pytest.raises(SettingError, match="start_batch=-1"):
+        TrainLoader(TrainSet(dataset, 64), 4, 0).epoch(0, -1)
+    with TrainLoader(TrainSet(dataset, 64), 4, 0) as loader:
+        pass
+    with pytest.raises(SettingError, match="closed"):
+        loader.epoch(0)
     with pytest.raises(SettingError, match="cache"):
         TrainSet(dataset, 64, cache="tape")  # type: ignore[arg-type]
