@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from train.distributed import World
 from train.image_folder import ImageFolder, batch_of, read_folder
 from train.machine import give_back_memory, pick_device, tuned
-from train.mish import use_fast_mish
 from train.optimizer import make_optimizer, set_rates
 from train.resnet import resnet50
 from train.schedule import Schedule
 from yolov4sdk.errors import SettingError, TrainingError
 from yolov4sdk.files import atomic_write
 from yolov4sdk.models import Model, build_model
+from yolov4sdk.models.fast_mish import use_fast_mish
 
 RESNET = "resnet50"  # in `BackboneSettings.models`
 

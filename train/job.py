@@ -17,7 +17,6 @@ from train.distributed import World, synchronise_bn
 from train.ema import ModelEMA
 from train.loader import TrainSet
 from train.loss import DetectionLoss
-from train.mish import use_fast_mish
 from train.optimizer import make_optimizer, scaled_decay
 from train.schedule import Schedule
 from train.settings import TrainSettings
@@ -26,6 +25,7 @@ from yolov4sdk.datasets import DetectionDataset, check_splits, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError, TrainingError
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.checkpoints import load_checkpoint, load_weights
+from yolov4sdk.models.fast_mish import use_fast_mish
 from yolov4sdk.spec import ModelSpec
 
 Say = Callable[[str], None]

@@ -1,8 +1,7 @@
-"""The trainer's parts, each by itself: schedule, optimizer, EMA, anchors, Mish, settings."""
+"""The trainer's parts, each by itself: schedule, optimizer, EMA, anchors, settings."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import inspect
 import math
@@ -12,7 +11,6 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -21,7 +19,6 @@ from train.augment import Augmentation
 from train.autoanchor import by_level, fit_anchors, measure
 from train.ema import ModelEMA
 from train.environment import patient_threads
-from train.mish import FastMish, use_fast_mish
 from train.optimizer import (
     clip_gradients,
     make_optimizer,
@@ -179,65 +176,6 @@ def test_fitted_anchors_recall_what_the_boxes_need():
 def test_too_few_boxes_for_anchors():
     with pytest.raises(DatasetError, match="9 anchors"):
         fit_anchors(np.full((5, 2), 30.0), 9)
-
-
-# -- Mish ---------------------------------------------------------------------------------------
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=50), st.booleans())
-def test_fast_mish_equals_mish(values, channels_last):
-    x = torch.tensor(values).view(1, -1, 1, 1).repeat(2, 1, 3, 2)
-    if channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    grads = []
-    for function in (FastMish(), F.mish):
-        leaf = x.clone().requires_grad_()
-        out = function(leaf)
-        out.sin().sum().backward()
-        grads.append((out, leaf.grad))
-    for mine, theirs in zip(*grads, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
-        assert mine.stride() == x.stride()
-    with torch.no_grad():
-        torch.testing.assert_close(FastMish()(x), F.mish(x), rtol=1e-5, atol=1e-6)
-
-
-def test_fast_mish_in_bfloat16_is_rounded_once():
-    x = torch.linspace(-30, 30, 3000).view(2, 3, 20, 25).bfloat16().requires_grad_()
-    exact = x.detach().double().requires_grad_()
-    mine, wanted = FastMish()(x), F.mish(exact)
-    mine.sum().backward()
-    wanted.sum().backward()
-    for value, reference in ((mine, wanted), (x.grad, exact.grad)):
-        assert value.dtype == torch.bfloat16
-        torch.testing.assert_close(value.double(), reference, rtol=2**-8, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "x",
-    [
-        torch.randn(2, 3),
-        torch.randn(2, 3, 4, 5, dtype=torch.float64),
-        torch.randn(2, 6, 4, 5)[:, ::2],
-        torch.zeros(0, 3, 4, 4),
-    ],
-    ids=["2-D", "double", "not dense", "empty"],
-)
-def test_fast_mish_takes_any_tensor(x):
-    torch.testing.assert_close(FastMish()(x), F.mish(x))
-
-
-def test_a_detector_with_fast_mish_is_the_same_detector(detector):
-    detector = copy.deepcopy(detector).eval()
-    fast = copy.deepcopy(detector)
-    assert use_fast_mish(fast) > 50
-    assert not any(isinstance(m, nn.Mish) for m in fast.modules())
-    assert fast.state_dict().keys() == detector.state_dict().keys()
-    x = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        for mine, theirs in zip(fast.raw(x), detector.raw(x), strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

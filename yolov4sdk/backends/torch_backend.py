@@ -19,6 +19,7 @@ except ImportError as error:
 
 from ..models import Model, fold
 from ..models.checkpoints import load_checkpoint
+from ..models.fast_mish import use_fast_mish
 
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -48,6 +49,7 @@ class TorchBackend(ContextManager):
         if self._device.type == "cpu":
             torch.set_num_threads(threads or min(torch.get_num_threads(), available_cpus()))
         folded = fold(model).to(self._device, DTYPES[self.precision])
+        use_fast_mish(folded)
         # Anchors stay as they were: bfloat16 would round them by up to 0.4 %.
         folded.detect.anchor_grid = model.detect.anchor_grid.to(self._device)
         self._model: Model | None = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
