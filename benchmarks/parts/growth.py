@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export.options import ExportOptions
 from yolov4sdk import Detector
 from yolov4sdk.postprocess import suppress
-from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.timing import alternate
 
 from ..nms import IOU, MOST, candidates
@@ -76,7 +77,7 @@ def both(
 ) -> Curve:  # fmt: skip
     """Time in this process, peak memory each in a process of its own."""
     times = alternate(
-        {k: run for k, (run, _) in points.items()}, options.rounds, options.seconds / 3
+        {k: run for k, (run, _) in points.items()}, options.rounds, options.seconds / 3, pause=0.1
     )
     lines = {
         "time, ms": [(float(k), 1e3 * statistics.median(s)) for k, s in times.items()],
@@ -86,9 +87,10 @@ def both(
 
 
 def detector_run(path: Path, size: int, batch: int, source: int) -> Callable[[], Any]:
-    """Detection in a batch of drawn pictures."""
+    """Detection in a batch of noise, which takes no memory to make but its own."""
     detector = Detector(path, size=size, batch=batch, conf=0.01, shape="square")
-    images = [drawn_image((source, source), seed) for seed in range(batch)]
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (source, source, 3), np.uint8) for _ in range(batch)]
     return lambda: detector(images)
 
 
@@ -112,7 +114,7 @@ def candidates_curve(options: Options) -> Curve:
         for kind, clusters in (("in 100 clusters", 100), ("uniform", None)):
             found = candidates(count, clusters)
             runs[kind, count] = partial(suppress, *found, iou=IOU, max_det=MOST)
-    times = alternate(runs, options.rounds, options.seconds / 3)
+    times = alternate(runs, options.rounds, options.seconds / 3, pause=0.1)
     lines: dict[str, list[tuple[float, float]]] = {}
     for (kind, count), seconds in times.items():
         lines.setdefault(kind, []).append((float(count), 1e3 * statistics.median(seconds)))

@@ -15,6 +15,7 @@ import numpy as np
 from yolov4sdk.synthetic import drawn_image
 
 from ..suite.peers import run_peer
+from ..suite.profiles import torch_table
 from ..suite.result import Cell, Options, Result, Table, Target
 
 OURS, PEER = "yolov4-csp-s", "yolo11s"  # 5.3 and 5.4 GFLOPs at 320
@@ -107,9 +108,7 @@ def profile(data: Path, amp: str) -> str:
 
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         train_here(data, amp, 1)
-    averages = profiler.key_averages()
-    text = averages.table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=45)
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    return torch_table(profiler)
 
 
 def train_here(data: Path, amp: str, epochs: int) -> list[float]:

@@ -62,6 +62,26 @@ def onnxruntime_profile(path: Path, images: np.ndarray) -> str:
     return table(f"ONNX Runtime, {path.stem}, {images.shape}", fastest.values())
 
 
+def torch_profile(path: Path, images: np.ndarray) -> str:
+    """The operators in which one run of the torch backend spends its time."""
+    import torch
+
+    from yolov4sdk.backends import load_backend
+
+    with load_backend(path, "torch", "cpu") as backend:
+        backend.infer(images)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+            backend.infer(images)
+    return torch_table(profiler)
+
+
+def torch_table(profiler: Any) -> str:
+    """The first fifteen operators of a torch profile."""
+    averages = profiler.key_averages()
+    text = averages.table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=45)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
 def table(title: str, layers: Any) -> str:
     """Summed by kind, the largest first."""
     total: Mapping[str, list[float]] = defaultdict(list)
