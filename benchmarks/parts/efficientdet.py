@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,7 @@ def measure(options: Options, pair: str) -> Result:
         rows.append([engine, names[0], middle[0], names[1], middle[1], len(found["ours"]), ratio])
         key = f"efficientdet-{pair}-{engine.replace(' ', '-').lower()}"
         what = f"{names[0]} to {names[1]}, {engine}"
-        target = Target(key, what, ratio, 1.0)
-        result.targets.append(target)
-        if not target.met:
-            result.profiles[key] = profile(engine, files, ours)
+        result.aim(Target(key, what, ratio, 1.0), partial(profile, engine, files, ours))
     weights = sum(p.numel() for p in load_checkpoint(files["torch"]).parameters())
     note = (
         f"{weights / 1e6:.1f} and {about['parameters'] / 1e6:.1f} million parameters; in torch: "

@@ -159,16 +159,15 @@ def add_targets(
             value = median_ratio(times[name], times[PLAIN])
             key = name.lower().replace(" ", "-")
             what = f"yolov4-csp 640, {name} to plain ONNX Runtime"
-            result.targets.append(Target(key, what, value, limit, format=".3f"))
+            target = Target(key, what, value, limit, format=".3f")
+            result.aim(target, partial(_profile, key, files, images))
     for precision in ("bf16", "int8"):
         if f"OpenVINO {precision}" in times:
             rate = options.ceiling[precision]
             value = rate * min(times[f"OpenVINO {precision}"]) / operations
             what = f"yolov4-csp 640, time in {precision} to that of the best matrix rate"
-            result.targets.append(Target(f"rate-{precision}", what, value, 1.25))
-    for target in result.targets:
-        if not target.met:
-            result.profiles[target.name] = _profile(target.name, files, images)
+            key = f"rate-{precision}"
+            result.aim(Target(key, what, value, 1.25), partial(_profile, key, files, images))
 
 
 def _profile(name: str, files: dict[str, Path], images: np.ndarray) -> str:

@@ -72,13 +72,10 @@ def measure(options: Options, model: str) -> Result:
             key = f"pipeline-{model}-{name}-{kind}".replace(" ", "-").lower()
             what = f"{model} {size}, 1080p JPEGs, {name}, {kind}: of the bare network's images/s"
             target = Target(key, what, ratio, limit, at_least=True)
-            if kind != "list":
-                result.targets.append(target)
-                if not target.met:
-                    one = runs[name, "bare"], runs[name, kind], partial(decoded, images)
-                    result.profiles[key] = (
-                        shares(*one, count) if kind == "stream" else profile(runs[name, kind])
-                    )
+            if kind == "stream":
+                result.aim(target, partial(shares, runs[name, kind], runs[name, "bare"], images))
+            elif kind != "list":
+                result.aim(target, partial(profile, runs[name, kind]))
         detector.close()
     result.tables.append(Table("", COLUMNS, rows, NOTE))
     return result
@@ -125,12 +122,6 @@ def loops(
     }
 
 
-def decoded(images: list[bytes]) -> None:
-    """Decode them all."""
-    for data in images:
-        decode(data)
-
-
 def profile(run: Callable[[], Any]) -> str:
     """The functions in which calls with one image spend their own time."""
     profiler = cProfile.Profile()
@@ -143,19 +134,16 @@ def profile(run: Callable[[], Any]) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip()) + "\n"
 
 
-def shares(
-    bare: Callable[[], Any], stream: Callable[[], Any], decoding: Callable[[], Any], count: int
-) -> str:
+def shares(stream: Callable[[], Any], bare: Callable[[], Any], images: list[bytes]) -> str:
     """Processor time of a stream, of the bare network and of decoding."""
-    spent = {}
-    for name, run in (("stream", stream), ("bare", bare), ("decoding", decoding)):
+    lines = ["milliseconds of processor time an image, all threads", ""]
+    for what, run in (
+        ("the stream", stream),
+        ("the bare network by all threads, which spin while one waits", bare),
+        ("decoding alone", lambda: [decode(data) for data in images]),
+    ):
         time.sleep(0.2)  # until the threads of the run before sleep
         started = time.process_time()
         run()
-        spent[name] = 1e3 * (time.process_time() - started) / count
-    return (
-        "milliseconds of processor time an image, all threads\n\n"
-        f"{spent['stream']:7.2f}  the stream\n"
-        f"{spent['bare']:7.2f}  the bare network by all threads, which spin while one waits\n"
-        f"{spent['decoding']:7.2f}  decoding alone\n"
-    )
+        lines.append(f"{1e3 * (time.process_time() - started) / len(images):7.2f}  {what}")
+    return "\n".join([*lines, ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from export.options import ExportOptions
@@ -62,9 +63,7 @@ def measure(options: Options) -> Result:
             what = f"pre- plus post-processing, {name} to ultralytics, 720p JPEG at 640"
             key = f"predict-{'reduced' if 'uint8' in name else 'plain'}"
             target = Target(key, what, sums[name] / sums["ultralytics"], 0.5)
-            result.targets.append(target)
-            if not target.met:
-                result.profiles[key] = calls_profile(forms[name], image)
+            result.aim(target, partial(calls_profile, forms[name], image))
     note = (
         f"ultralytics {version}; ONNX Runtime, 640 x 640, batch 1, iou 0.45, a file in the page "
         "cache; weights are random, so each threshold is such that 100 boxes are candidates. Its "

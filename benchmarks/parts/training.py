@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -55,10 +56,7 @@ def measure(options: Options, amp: str) -> Result:
     key = "training" if amp == "off" else f"training-{amp}"
     what = f"images/s in training to ultralytics', ours with amp {amp}"
     value = statistics.median(speeds["ours"]) / base
-    target = Target(key, what, value, 1.3, at_least=True)
-    result.targets.append(target)
-    if not target.met:
-        result.profiles[key] = profile(data, amp)
+    result.aim(Target(key, what, value, 1.3, at_least=True), partial(profile, data, amp))
     return result
 
 

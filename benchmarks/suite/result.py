@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,12 @@ class Result:
     curves: list[Curve] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     profiles: dict[str, str] = field(default_factory=dict)
+
+    def aim(self, target: Target, profile: Callable[[], str]) -> None:
+        """Add a number to reach and, where it is missed, the profile."""
+        self.targets.append(target)
+        if not target.met:
+            self.profiles[target.name] = profile()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -83,7 +83,7 @@ class FastMish(nn.Module):
     """Mish, any float tensor; the quick form for images on a CPU, else PyTorch's.
 
     Args:
-        inplace: without gradients the result may take the place of the input.
+        inplace: the result may take the place of the input, as `nn.Mish(inplace=True)` does.
     """
 
     def __init__(self, inplace: bool = False) -> None:
