@@ -14,11 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 import openvino
 import torch
-from torch import nn
 
 from export import int8_onnx, int8_openvino
 from export.calibration import CalibrationSet
@@ -33,6 +31,7 @@ from yolov4sdk.synthetic import drawn_image
 from yolov4sdk.timing import alternate, machine, median_ratio
 from yolov4sdk.verify import canvas_batch
 
+from .calibrated import calibrated
 from .runtimes import openvino_run, ort_run
 
 Key = tuple[str, str]
@@ -71,23 +70,6 @@ def main() -> None:
     print(f"onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__.split('-')[0]}\n")
     report(times, rates, work)
     print("\nWhat OpenVINO runs for INT8:", ", ".join(f"{n} {what}" for what, n in layers))
-
-
-def calibrated(name: str, size: tuple[int, int]) -> Model:
-    """A model with random weights, every batch normalisation measured on drawn pictures."""
-    torch.manual_seed(0)
-    model = build_model(name).train()
-    small = (max(size[0] // 2, 256), max(size[1] // 2, 256))
-    pictures = canvas_batch([drawn_image(small, seed) for seed in range(4)], small)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model(torch.from_numpy(np.asarray(to_input(pictures, "float_nchw", bgr=True))))
-    for norm in norms:
-        assert norm.running_var is not None
-        norm.running_var.clamp_(min=0.01)
-    return model.eval()
 
 
 def write_all(

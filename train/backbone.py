@@ -211,9 +211,9 @@ def _train_one(
         settings.epochs, steps, settings.lr, final=0.01, momentum=0.9, warmup_epochs=1.0,
         warmup_iterations=0, warmup_bias_lr=0.0,
     )  # fmt: skip
-    optimizer = make_optimizer(network, "sgd", settings.lr, 0.9, settings.weight_decay)
     accuracy, losses, seconds = [], [], 0.0
     with _MemoryWatch(device) as memory:
+        optimizer = make_optimizer(network, "sgd", settings.lr, 0.9, settings.weight_decay)
         for epoch in range(settings.epochs):
             start = time.perf_counter()
             losses.append(

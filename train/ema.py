@@ -32,24 +32,21 @@ class ModelEMA:
         """Move the average towards the model; call it after every optimizer step."""
         self.updates += 1
         weight = 1 - self.decay * (1 - math.exp(-self.updates / self.tau))
-        (averages, sources), counters = self._pairs
-        torch._foreach_lerp_(averages, sources, weight)
-        for average, source in counters:
-            average.copy_(source)
+        floats, counters = self._pairs
+        torch._foreach_lerp_(*floats, weight)
+        torch._foreach_copy_(*counters)
 
 
-_Pairs = tuple[tuple[list[Tensor], list[Tensor]], list[tuple[Tensor, Tensor]]]
+_Pairs = tuple[list[Tensor], list[Tensor]]
 
 
-def _paired_tensors(source: nn.Module, average: nn.Module) -> _Pairs:
+def _paired_tensors(source: nn.Module, average: nn.Module) -> tuple[_Pairs, _Pairs]:
     """Pair the tensors of both models once: looking them up by name at each step costs more."""
-    floats: tuple[list[Tensor], list[Tensor]] = ([], [])
-    others = []
+    floats: _Pairs = ([], [])
+    others: _Pairs = ([], [])
     sources = source.state_dict()
     for name, tensor in average.state_dict().items():
-        if tensor.is_floating_point():
-            floats[0].append(tensor)
-            floats[1].append(sources[name])
-        else:
-            others.append((tensor, sources[name]))
+        averages, news = floats if tensor.is_floating_point() else others
+        averages.append(tensor)
+        news.append(sources[name])
     return floats, others

@@ -104,8 +104,7 @@ def prepare(
     model = make_model(settings, train, say) if spec is None else _same_model(spec)
     frozen = freeze(model, settings.freeze)
     synchronise_bn(model, world, device)
-    if device.type == "cpu":
-        use_fast_mish(model)
+    use_fast_mish(model)
     model.to(device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -183,6 +182,7 @@ def make_train_set(settings: TrainSettings, train: DetectionDataset, model: Mode
         cache=settings.cache,  # type: ignore[arg-type]
         cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,
         classes=settings.classes,
+        mosaic_epochs=settings.mosaic_epochs,
     )
 
 

@@ -66,11 +66,7 @@ class Batch(NamedTuple):
 
 
 class TrainSet(Dataset[TrainItem]):
-    """The training images of a data set with their augmentation.
-
-    `augmentation` may be changed between epochs (`train_set.augmentation =
-    train_set.augmentation.without_mosaic()` closes the mosaic); epochs begun afterwards use it.
-    """
+    """The training images of a data set with their augmentation."""
 
     def __init__(
         self,
@@ -83,6 +79,7 @@ class TrainSet(Dataset[TrainItem]):
         cache: CacheKind | None = None,
         cache_dir: Path | None = None,
         classes: Sequence[int | str] | None = None,
+        mosaic_epochs: int | None = None,
     ) -> None:
         """
         Args:
@@ -95,6 +92,7 @@ class TrainSet(Dataset[TrainItem]):
             cache: keep resized images in "ram" or on "disk".
             cache_dir: where "disk" writes.
             classes: train on these classes (ids or names) only.
+            mosaic_epochs: after so many epochs the mosaic is closed; None never does.
 
         Raises:
             DatasetError: no images.
@@ -112,23 +110,21 @@ class TrainSet(Dataset[TrainItem]):
             )
         if augmentation is None:
             augmentation = Augmentation().without_mosaic() if rectangular else Augmentation()
+        if rectangular and augmentation.mosaic > 0:
+            raise SettingError("rectangular training excludes mosaic; set mosaic to 0")
         self.dataset = dataset if classes is None else dataset.keep_classes(classes)
         self.size = size
         self.stride = stride
         self.rectangular = rectangular
-        self.augmentation = augmentation
+        self._augmentation = augmentation
+        self._mosaic_epochs = math.inf if mosaic_epochs is None else mosaic_epochs
         self._store = ImageStore(dataset.images, size, cache, cache_dir)
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """What is done to the images; may be set between epochs."""
-        return self._augmentation
-
-    @augmentation.setter
-    def augmentation(self, value: Augmentation) -> None:
-        if self.rectangular and value.mosaic > 0:
-            raise SettingError("rectangular training excludes mosaic; set mosaic to 0")
-        self._augmentation = value
+    def augmentation(self, epoch: int) -> Augmentation:
+        """What is done to the images in this epoch (from 0)."""
+        if epoch < self._mosaic_epochs:
+            return self._augmentation
+        return self._augmentation.without_mosaic()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -169,7 +165,7 @@ class TrainSet(Dataset[TrainItem]):
 
 
 class EpochSampler(Sampler[list[SampleKey]]):
-    """The batches of one epoch for one process, in an order that seed and epoch decide.
+    """The batches of one process, of one epoch or several, in an order that seed and epoch decide.
 
     Over `world` processes the order is one: batch b of the epoch is `batch * world` images long
     and rank r takes every world-th of them, so that all ranks together see what one process with
@@ -186,16 +182,18 @@ class EpochSampler(Sampler[list[SampleKey]]):
         start_batch: int = 0,
         rank: int = 0,
         world: int = 1,
+        end: int = 0,
     ) -> None:
         """
         Args:
             train_set: the images.
             batch: images of a batch on this process.
             seed: the run's seed.
-            epoch: from 0.
+            epoch: the first, from 0.
             start_batch: the first batch to give; 0 is the epoch's first.
             rank: this process.
             world: the number of processes.
+            end: go on with the next epochs up to this one (exclusive).
 
         Raises:
             SettingError: a number that makes no sense.
@@ -207,6 +205,7 @@ class EpochSampler(Sampler[list[SampleKey]]):
             )
         self._train_set = train_set
         self._batch, self._seed, self._rank, self._world = batch, seed, rank, world
+        self._end = end
         self.go_to(epoch, start_batch)
 
     def go_to(self, epoch: int, start_batch: int = 0) -> None:
@@ -219,21 +218,28 @@ class EpochSampler(Sampler[list[SampleKey]]):
             raise SettingError(f"expected epoch and start_batch >= 0; got {epoch=} {start_batch=}")
         self._epoch, self._start = epoch, start_batch
 
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return math.ceil(len(self._train_set) / (self._batch * self._world))
+
     def __len__(self) -> int:
         """The number of batches still to come (from `start_batch`)."""
-        whole = math.ceil(len(self._train_set) / (self._batch * self._world))
-        return max(0, whole - self._start)
+        epochs = max(1, self._end - self._epoch)
+        return max(0, self.steps - self._start) + (epochs - 1) * self.steps
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        for indices in self._global_batches()[self._start :]:
-            canvas = self._canvas(indices)
-            mine = indices[self._rank :: self._world]
-            done = self._train_set.augmentation
-            yield [SampleKey(int(i), canvas, done, self._seed, self._epoch) for i in mine]
+        first = self._epoch
+        for epoch in range(first, max(first + 1, self._end)):
+            done = self._train_set.augmentation(epoch)
+            for indices in self._global_batches(epoch)[self._start if epoch == first else 0 :]:
+                canvas = self._canvas(indices)
+                mine = indices[self._rank :: self._world]
+                yield [SampleKey(int(i), canvas, done, self._seed, epoch) for i in mine]
 
-    def _global_batches(self) -> list[list[int]]:
-        """All batches of the epoch, over all ranks."""
-        rng = np.random.default_rng([self._seed, self._epoch])
+    def _global_batches(self, epoch: int) -> list[list[int]]:
+        """All batches of an epoch, over all ranks."""
+        rng = np.random.default_rng([self._seed, epoch])
         order = rng.permutation(len(self._train_set))
         step = self._batch * self._world
         if self._train_set.rectangular:
@@ -284,6 +290,7 @@ class TrainLoader:
         world: int = 1,
         workers: int = 0,
         pin_memory: bool = False,
+        epochs: int = 0,
     ) -> None:
         """
         Args:
@@ -295,11 +302,17 @@ class TrainLoader:
             workers: processes that prepare batches, started with the first epoch; 0 prepares them
                 here.
             pin_memory: for copies to a GPU that run beside its work.
+            epochs: of the run: up to it, the workers begin the next epoch while one ends, so that
+                no step waits for the first batch of an epoch.
 
         Raises:
             SettingError: a number that makes no sense.
         """
-        self._sampler = EpochSampler(train_set, batch, seed, rank=rank, world=world)
+        self._sampler = EpochSampler(train_set, batch, seed, rank=rank, world=world, end=epochs)
+        self._batches: Iterator[Batch] | None = None
+        self._next = (-1, -1)  # epoch and batch that `_batches` gives next
+        self._turn = 0  # calls of `epoch`
+        self._epochs = epochs
         self._loader: DataLoader[TrainItem] | None = DataLoader(
             train_set,
             batch_sampler=self._sampler,
@@ -319,12 +332,29 @@ class TrainLoader:
         """
         if self._loader is None:
             raise SettingError("the loader is closed")
-        self._sampler.go_to(epoch, start_batch)
-        return iter(self._loader)
+        if self._batches is None or self._next != (epoch, start_batch):
+            self._sampler.go_to(epoch, start_batch)
+            self._batches = iter(self._loader)
+            self._next = epoch, start_batch
+        self._turn += 1
+        return self._rest(epoch, self._turn)
+
+    def _rest(self, epoch: int, turn: int) -> Iterator[Batch]:
+        """The batches up to the end of the epoch, unless another turn begins before."""
+        while self._turn == turn and self._batches is not None:
+            step = self._next[1]
+            if step >= self._sampler.steps:
+                self._next = epoch + 1, 0
+                if self._next[0] >= self._epochs:
+                    self._batches = None
+                return
+            batch = next(self._batches)
+            self._next = epoch, step + 1
+            yield batch
 
     def close(self) -> None:
         """End the workers."""
-        self._loader = None
+        self._batches = self._loader = None
 
     def __enter__(self) -> TrainLoader:
         return self

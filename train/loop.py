@@ -63,6 +63,7 @@ class Trainer:
         self._network = wrap(self.job.model, self.job.world, self.job.device)
         self._saved = time.monotonic()
         self._pending = 0  # batches since the last update
+        self._one_shape = not (self.job.settings.rectangular or self.job.settings.multi_scale)
 
     @property
     def _average(self) -> Model:
@@ -78,7 +79,7 @@ class Trainer:
         job = self.job
         with TrainLoader(
             job.train_set, job.local_batch, job.settings.seed, job.world.rank, job.world.size,
-            job.workers, pin_memory=job.device.type == "cuda",
+            job.workers, pin_memory=job.device.type == "cuda", epochs=job.settings.epochs,
         ) as loader:  # fmt: skip
             self._fit(loader)
         return self.position
@@ -109,8 +110,6 @@ class Trainer:
         """The rest of the epoch, or a part of it when somebody asks to stop; True if so."""
         job, position = self.job, self.position
         epoch = position.epoch
-        if epoch >= job.settings.mosaic_epochs:
-            job.train_set.augmentation = job.train_set.augmentation.without_mosaic()
         self._train_mode()
         self.reporter.start_epoch(epoch, job.steps, position.step)
         iou_ratio = job.settings.iou_ratio_at(epoch)
@@ -146,19 +145,20 @@ class Trainer:
         update = last or self._pending >= rates.accumulate
         with self._synchronise(update):
             images = self._inputs(batch.images)
+            # cuDNN's search takes seconds for each shape: it pays for the one that comes again.
+            torch.backends.cudnn.benchmark = self._one_shape and len(images) == job.local_batch
             dtype = _AMP.get(job.settings.amp)
             with torch.autocast(job.device.type, dtype=dtype, enabled=dtype is not None):
                 maps = self._network(images)
-            targets = batch.targets.to(job.device, non_blocking=True)
-            parts = job.loss(maps, targets, iou_ratio)
-            values: list[float] = parts.values().tolist()
-            bad = not math.isfinite(sum(values))
-            shared = job.world.total([float(bool(self.wish)), float(bad), *values])
-            if shared[1]:
-                raise NonFiniteLossError(self._non_finite(batch if bad else None))
+            parts = job.loss(maps, batch.targets, iou_ratio)
             # DDP takes the mean of the processes' gradients; the loss is a sum over images.
             loss = parts.total * job.world.size
             job.parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        values: list[float] = parts.values().tolist()  # waits for a GPU: all its work is queued
+        bad = not math.isfinite(sum(values))
+        shared = job.world.total([float(bool(self.wish)), float(bad), *values])
+        if shared[1]:
+            raise NonFiniteLossError(self._non_finite(batch if bad else None))
         if update:
             self._update(rates, batch)
         sums = self.position.sums
@@ -222,6 +222,7 @@ class Trainer:
         metrics = None
         if due and job.val is not None and job.world.is_main:
             batch = max(job.local_batch, 1)
+            torch.backends.cudnn.benchmark = False  # each batch has a shape of its own
             metrics = validate(self._average, job.val, job.settings.size, batch, job.device).coco
         job.world.barrier()
         return metrics

@@ -146,7 +146,7 @@ class DetectionLoss:
             raise SettingError(
                 f"the loss knows the level balance of {sorted(_BALANCE)} levels, not of {levels}"
             )
-        self.anchors = anchors.detach().float()
+        self.anchors = anchors.detach().float().cpu()
         self.settings = settings
         self._global_count = global_count
         scale = 3 / levels
@@ -159,20 +159,23 @@ class DetectionLoss:
         """
         Args:
             maps: raw maps, one a level, [B, na, ny, nx, 5 + nc]; any float type.
-            targets: float32 [T, 6]: image, class, centre x, y, width, height, normalised.
+            targets: float32 [T, 6]: image, class, centre x, y, width, height, normalised; best on
+                the CPU, where they are matched while a GPU still computes the maps.
             iou_ratio: 0 for hard objectness targets, 1 for the IoU, or between.
 
         Returns:
             The loss in float32. Finite for no targets and for logits of any finite size.
         """
-        anchors = self.anchors.to(maps[0].device)
-        matches = match(targets.float(), anchors, [(m.shape[2], m.shape[3]) for m in maps])
-        counts = torch.tensor([float(len(m)) for m in matches], device=maps[0].device)
+        device = maps[0].device
+        sizes = [(m.shape[2], m.shape[3]) for m in maps]
+        matches = match(targets.float().cpu(), self.anchors, sizes)
+        counts = torch.tensor([float(len(m)) for m in matches]).to(device, non_blocking=True)
         means = (self._global_count(counts) if self._global_count else counts).clamp(min=_EPSILON)
         balance = _BALANCE[len(maps)]
         zero = maps[0].new_zeros((), dtype=torch.float32)
         box, objectness, classes = zero, zero, zero
-        for level, (raw, found) in enumerate(zip(maps, matches, strict=True)):
+        for level, (raw, matched) in enumerate(zip(maps, matches, strict=True)):
+            found = matched.to(device)
             share = counts[level] / means[level]
             target = torch.zeros_like(raw[..., 4], dtype=torch.float32)
             if len(found):
@@ -180,7 +183,7 @@ class DetectionLoss:
                 picked = raw[at].float()  # [M, 5 + nc]
                 iou = paired_iou(_decode(picked[:, :4], found), found.box, self.settings.iou)
                 box = box + (1 - iou).mean() * share
-                _fill_objectness(target, found, iou.detach(), iou_ratio)
+                _fill_objectness(target, matched, iou.detach(), iou_ratio)
                 if picked.shape[1] > 6:  # with one class, objectness says all there is to say
                     classes = classes + self._class_loss(picked[:, 5:], found) * share
             entropy = cross_entropy(raw[..., 4].float(), target, self.settings.focal_gamma)
@@ -206,17 +209,12 @@ def _decode(raw: Tensor, found: LevelMatches) -> Tensor:
     return torch.cat([unit[:, :2] * 2 - 0.5, (unit[:, 2:] * 2).square() * found.anchor_wh], 1)
 
 
-def _fill_objectness(target: Tensor, found: LevelMatches, iou: Tensor, iou_ratio: float) -> None:
+def _fill_objectness(target: Tensor, matched: LevelMatches, iou: Tensor, iou_ratio: float) -> None:
     """Write the objectness targets into `target` [B, na, ny, nx].
 
     Where two targets share a cell and anchor the later one wins; writing both would leave it to
     the order in which threads happen to write.
     """
-    _, anchors, height, width = target.shape
-    flat = ((found.image * anchors + found.anchor) * height + found.row) * width + found.column
-    order = torch.arange(len(found), device=target.device)
-    last = torch.zeros(target.numel(), dtype=torch.int64, device=target.device)
-    last.scatter_reduce_(0, flat, order, "amax")
-    wins = last[flat] == order
+    cells, last = (t.to(iou.device, non_blocking=True) for t in matched.last_of_cells(target.shape))
     values = (1 - iou_ratio) + iou_ratio * iou.clamp(min=0)
-    target.view(-1)[flat[wins]] = values[wins]
+    target.view(-1)[cells] = values[last]

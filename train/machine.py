@@ -62,13 +62,12 @@ def tuned(device: torch.device, threads: int | None, world: World) -> Iterator[N
     torch.set_flush_denormal(True)
     if device.type == "cpu":
         _keep_freed_memory()
-    else:
-        torch.backends.cudnn.benchmark = True
     try:
         yield
     finally:
         torch.set_num_threads(before)
         torch.set_flush_denormal(False)
+        torch.backends.cudnn.benchmark = False  # the loop sets it
         if handler is not None:
             signal.signal(_SIGCHLD, handler)
 

@@ -7,8 +7,9 @@ centre may leave its cell by half a cell (design: `spec.md`, "Loss").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -39,6 +40,28 @@ class LevelMatches:
 
     def __len__(self) -> int:
         return self.image.shape[0]
+
+    def to(self, device: torch.device) -> LevelMatches:
+        """The same on a device, without waiting for what it computes."""
+        moved = (getattr(self, f.name).to(device, non_blocking=True) for f in fields(self))
+        return LevelMatches(*moved)
+
+    def last_of_cells(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The cells that are matched and the last match of each.
+
+        Args:
+            shape: of the level's map, [B, na, ny, nx].
+
+        Returns:
+            int64 [K] indices into the flattened map, and int64 [K] into the matches.
+        """
+        _, anchors, height, width = shape
+        cell = ((self.image * anchors + self.anchor) * height + self.row) * width + self.column
+        order = torch.arange(len(self), device=cell.device)
+        last = torch.zeros(math.prod(shape), dtype=torch.int64, device=cell.device)
+        last.scatter_reduce_(0, cell, order, "amax")
+        (winners,) = (last[cell] == order).nonzero(as_tuple=True)
+        return cell[winners], winners
 
 
 def match_level(targets: Tensor, anchors: Tensor, size_hw: tuple[int, int]) -> LevelMatches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ def make_optimizer(
         SettingError: for another name, or when every parameter is frozen.
     """
     weights, norms, biases = parameter_groups(model)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": weights, "weight_decay": weight_decay},
         {"params": norms, "weight_decay": 0.0},
         {"params": biases, "weight_decay": 0.0},
@@ -61,7 +62,12 @@ def make_optimizer(
         raise SettingError("every parameter is frozen; freeze fewer layers")
     # fused: one pass over memory per update instead of one per operation
     if name == "sgd":
-        return SGD(groups, lr=lr, momentum=momentum, nesterov=True, fused=_can_fuse(model))
+        optimizer = SGD(groups, lr=lr, momentum=momentum, nesterov=True, fused=_can_fuse(model))
+        # torch's fused SGD takes the first momentum from unset memory where fp16's scaler skips
+        # the first update; from zeros it is the same first step.
+        for parameter in (p for group in groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer
     if name in ("adam", "adamw"):
         kind = Adam if name == "adam" else AdamW
         return kind(groups, lr=lr, betas=(momentum, _BETA2), fused=_can_fuse(model))

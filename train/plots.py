@@ -54,7 +54,6 @@ def plot_run(job: Job, run: RunFolder) -> list[str]:
     try:
         plot_curves(run.results(), folder / "curves.png")
         plot_labels(job.train_set.dataset, folder / "labels.png")
-        job.train_set.augmentation = settings.augmentation()
         first = next(TrainLoader(job.train_set, job.local_batch, settings.seed).epoch(0))
         plot_batch(first, job.train_set.dataset.names, folder / "batch.jpg")
         if job.val is not None:

@@ -145,7 +145,7 @@ def benchmark(
         device: for all of them.
         rounds: runs that count, of each; one more warms it up.
         image_size: (height, width) of the drawn picture that is letterboxed.
-        rates: from `yolov4sdk.ceiling.matrix_rates`, for the share.
+        rates: of this device, from `yolov4sdk.ceiling`, for the share.
         accuracy: called with each case's backend; what it returns becomes `ap`.
 
     Raises:
@@ -185,7 +185,7 @@ def _measurement(
     before, median, after = (float(np.median(seconds[part])) for part in PARTS)
     rate, work = rates.get(backend.precision), operations(backend.spec, item.size)
     share = None
-    if rate is not None and work is not None and backend.device == "cpu":
+    if rate is not None and work is not None:
         share = work * item.batch / min(network) / rate
     return Measurement(
         model=str(item.case.model),

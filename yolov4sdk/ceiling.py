@@ -15,6 +15,8 @@ from .openvino_runtime import load_openvino, openvino_core
 
 SIDE: Final = 2048
 """Of the matrices: large enough to keep all units busy, small enough for the cache."""
+CUDA_SIDE: Final = 8192
+"""Of those on a GPU, whose units are many."""
 ROUNDS: Final = 8
 COPIED: Final = 1 << 28
 """Bytes that each processor copies."""
@@ -38,6 +40,31 @@ def matrix_rates(rounds: int = ROUNDS) -> dict[str, float]:
             run()
             fastest = min(_seconds(run) for _ in range(rounds))
             rates[precision] = max(rates.get(precision, 0.0), 2 * SIDE**3 / fastest)
+    return rates
+
+
+def cuda_matrix_rates(device: str = "cuda", rounds: int = ROUNDS) -> dict[str, float]:
+    """As `matrix_rates`, of a CUDA device by torch; fp32 is without TF32, as the backends run it.
+
+    Empty where torch sees no such device.
+    """
+    try:
+        import torch
+    except ImportError:
+        return {}
+    if not torch.cuda.is_available():
+        return {}
+    rates: dict[str, float] = {}
+    kinds = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    for precision, dtype in kinds.items():
+        a = torch.rand(CUDA_SIDE, CUDA_SIDE, device=device, dtype=dtype)
+
+        def run(a: Any = a) -> None:
+            a @ a
+            torch.cuda.synchronize(device)
+
+        run()
+        rates[precision] = 2 * CUDA_SIDE**3 / min(_seconds(run) for _ in range(rounds))
     return rates
 
 

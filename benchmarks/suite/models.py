@@ -29,7 +29,7 @@ from yolov4sdk.models.checkpoints import load_checkpoint, save_checkpoint
 from yolov4sdk.models.summary import gflops
 from yolov4sdk.spec import METADATA_KEY
 
-from ..int8 import calibrated
+from ..calibrated import calibrated
 
 PHOTOGRAPHS: Final = Path(__file__).parents[2] / "examples" / "images"
 LARGE: Final = 500e9

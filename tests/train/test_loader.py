@@ -77,20 +77,25 @@ def test_workers_change_nothing(dataset: DetectionDataset) -> None:
     assert not torch.equal(alone[0].images, epoch(train_set, seed=4)[0].images)
 
 
-def test_workers_serve_all_epochs_and_end_with_the_loader(dataset: DetectionDataset) -> None:
-    train_set = TrainSet(dataset, 64, Augmentation(mixup=0.5))
-    with TrainLoader(train_set, 4, 3, workers=2) as loader:
+@pytest.mark.parametrize("ahead", [0, 4], ids=["epoch by epoch", "ahead"])
+def test_workers_serve_all_epochs_and_end_with_the_loader(
+    dataset: DetectionDataset, ahead: int
+) -> None:
+    train_set = TrainSet(dataset, 64, Augmentation(mixup=0.5), mosaic_epochs=3)
+    with TrainLoader(train_set, 4, 3, workers=2, epochs=ahead) as loader:
         first = list(loader.epoch(0))
         workers = set(active_children())
         assert len(workers) == 2
-        next(loader.epoch(1))  # an epoch left in its middle
-        train_set.augmentation = train_set.augmentation.without_mosaic()
-        third = list(loader.epoch(2))
+        left = loader.epoch(1)
+        next(left)  # and left in its middle
+        others = [list(loader.epoch(e)) for e in (2, 3)]
+        assert list(left) == []
+        again = list(loader.epoch(3))
         assert set(active_children()) == workers
     assert not workers & set(active_children())
-    assert_equal(third, epoch(train_set, 2))
-    train_set.augmentation = Augmentation(mixup=0.5)
     assert_equal(first, epoch(train_set))
+    for number, batches in zip((2, 3, 3), (*others, again), strict=True):
+        assert_equal(batches, epoch(train_set, number))
 
 
 def test_global_random_state_is_neither_read_nor_moved(dataset: DetectionDataset) -> None:
@@ -187,9 +192,11 @@ def test_full_disk_names_the_cache(
 
 
 def test_close_mosaic(dataset: DetectionDataset) -> None:
-    train_set = TrainSet(dataset, 64, Augmentation(mosaic=1.0, translate=0, scale=0, hsv_v=0))
-    train_set.augmentation = train_set.augmentation.without_mosaic()
-    for batch in epoch(train_set):
+    mosaic = Augmentation(mosaic=1.0, translate=0, scale=0, hsv_v=0)
+    train_set = TrainSet(dataset, 64, mosaic, mosaic_epochs=2)
+    objects = [sum(len(batch.targets) for batch in epoch(train_set, e)) for e in (1, 2)]
+    assert objects[0] > objects[1]
+    for batch in epoch(train_set, 2):
         counts = torch.bincount(batch.targets[:, 0].long())
         assert (counts == 2).all(), "without mosaic each picture has its own two objects"
 

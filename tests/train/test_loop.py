@@ -178,14 +178,15 @@ def test_early_stopping(data, tmp_path):
 
 def test_the_mosaic_closes(data, tmp_path, monkeypatch):
     seen = []
-    setter = TrainSet.augmentation.fset
-    monkeypatch.setattr(
-        TrainSet,
-        "augmentation",
-        property(TrainSet.augmentation.fget, lambda s, v: (seen.append(v.mosaic), setter(s, v))[1]),
-    )
+    real = TrainSet.sample
+
+    def sample(train_set, key):
+        seen.append((key.epoch, key.augmentation.mosaic))
+        return real(train_set, key)
+
+    monkeypatch.setattr(TrainSet, "sample", sample)
     start(quick(data, tmp_path / "run", epochs=3, close_mosaic=1, mosaic=1.0))
-    assert seen == [1.0, 0.0]
+    assert dict(seen) == {0: 1.0, 1: 1.0, 2: 0.0}
 
 
 @pytest.mark.parametrize(

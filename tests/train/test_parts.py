@@ -109,6 +109,20 @@ def test_rates_reach_the_optimizer(detector, name):
     assert momenta == [0.9] * 3
 
 
+def test_a_first_update_that_fp16_skips_leaves_no_trace(monkeypatch):
+    layer = nn.Linear(3, 1)
+    monkeypatch.setattr(torch, "empty_like", lambda t, **_: torch.full_like(t, math.nan))
+    optimizer = make_optimizer(layer, "sgd", 0.1, 0.9, 0)
+    before = layer.weight.detach().clone()
+    for found_inf, factor in ((1.0, 0.0), (0.0, 1.9)):  # Nesterov: gradient + 0.9 x momentum
+        for parameter in layer.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.found_inf = torch.tensor(found_inf)  # as GradScaler tells a fused optimizer
+        optimizer.grad_scale = None
+        optimizer.step()
+        torch.testing.assert_close(layer.weight.detach(), before - 0.1 * factor)
+
+
 def test_optimizer_errors(detector):
     with pytest.raises(SettingError, match="lion"):
         make_optimizer(detector, "lion", 0.01, 0.9, 0)

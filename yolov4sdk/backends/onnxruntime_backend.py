@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final
@@ -72,9 +73,11 @@ class OnnxRuntimeBackend(SideBySide):
         fixed = self.spec.batch is not None and not self.spec.dynamic_size
         providers: list[Any] = [CPU]
         if wanted != CPU:
+            _preload_cuda()
             # A graph of one shape is recorded once and started as one, not kernel by kernel.
             graph = {"enable_cuda_graph": "1"} if fixed and wanted == CUDA else {}
-            providers = [(CUDA, {"device_id": str(index), **graph}), CPU]
+            exact = {"use_tf32": "0"}  # else float32 convolutions keep ten bits
+            providers = [(CUDA, {"device_id": str(index), **exact, **graph}), CPU]
         if wanted == TENSORRT:
             providers.insert(0, (TENSORRT, {"device_id": str(index)}))
         try:
@@ -85,7 +88,10 @@ class OnnxRuntimeBackend(SideBySide):
         if self.provider != wanted:
             message = f"ONNX Runtime uses {self.provider} where {wanted} was to be used"
             if device != "auto":
-                raise DeviceError(f"{message}; its CUDA libraries or driver are missing")
+                raise DeviceError(
+                    f"{message}; its CUDA libraries or driver are missing. The libraries come by: "
+                    'pip install "onnxruntime-gpu[cuda,cudnn]"'
+                )
             warnings.warn(message, RuntimeWarning, stacklevel=3)
         self.device = "cpu" if self.provider == CPU else f"cuda:{index}"
         self._outputs = [output.name for output in session.get_outputs()]
@@ -181,6 +187,14 @@ def _check_installation() -> None:
             f"is a mixture. Remove both and install one: pip uninstall -y {' '.join(found)} && pip "
             'install "yolov4sdk[cpu]" (or "yolov4sdk[gpu]")'
         )
+
+
+def _preload_cuda() -> None:
+    """Load the CUDA libraries of NVIDIA's Python packages, which no linker finds by itself."""
+    preload = getattr(onnxruntime, "preload_dlls", None)  # since 1.21
+    if preload is not None:
+        with redirect_stdout(io.StringIO()):  # what is missing is told by the provider that is used
+            preload()
 
 
 def _provider(device: str) -> tuple[str, int]:

@@ -27,7 +27,8 @@ DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.fl
 class TorchBackend(ContextManager):
     """See `Backend`; `model` is a .safetensors path or a Model, which is copied.
 
-    The number of threads is torch's own, one for the whole process; with `threads` it is set.
+    The number of threads is torch's own, one for the whole process; with `threads` it is set. So is
+    TF32, which "fp32" on a CUDA device switches off: ten bits of its convolutions are not float32.
     """
 
     name = "torch"
@@ -48,6 +49,8 @@ class TorchBackend(ContextManager):
         self.spec = model.spec
         if self._device.type == "cpu":
             torch.set_num_threads(threads or min(torch.get_num_threads(), available_cpus()))
+        elif self.precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False
         folded = fold(model).to(self._device, DTYPES[self.precision])
         use_fast_mish(folded)
         # Anchors stay as they were: bfloat16 would round them by up to 0.4 %.

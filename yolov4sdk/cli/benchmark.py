@@ -16,7 +16,8 @@ from ..backends import BY_SUFFIX, Backend
 from ..benchmark import Case, Measurement
 from ..benchmark import benchmark as measure
 from ..benchmark import plot as draw_plot
-from ..ceiling import matrix_rates
+from ..ceiling import cuda_matrix_rates, matrix_rates
+from ..cuda_driver import gpus
 from ..datasets import load_dataset
 from ..errors import SettingError
 from ..evaluation import evaluate
@@ -76,7 +77,7 @@ def benchmark(
                 files, _listed(precision) or [None], batches, sizes
             )
         ]
-        rates = matrix_rates() if ceiling and device == "cpu" else {}
+        rates = _rates(device) if ceiling else {}
         found, skipped = measure(
             cases,
             device=device,
@@ -89,7 +90,7 @@ def benchmark(
     left_out = [{"case": _name(item.case), "reason": item.reason} for item in skipped]
     if as_json:
         report = {
-            "machine": machine(),
+            "machine": _machine(device),
             "rounds": rounds,
             "matrix_rates": rates,
             "measurements": [item.to_dict() for item in found],
@@ -97,9 +98,21 @@ def benchmark(
         }
         typer.echo(json.dumps(report))
     else:
-        _show(found, rates, left_out)
+        _show(found, _machine(device), rates, left_out)
     if not found:
         raise typer.Exit(1)
+
+
+def _machine(device: str) -> str:
+    """The processor, and the GPUs where one of them was asked for."""
+    names = [gpu.name for gpu in gpus()] if device.startswith("cuda") else []
+    return ", ".join([*names, machine()])
+
+
+def _rates(device: str) -> dict[str, float]:
+    if device.startswith("cuda"):
+        return cuda_matrix_rates(device)
+    return matrix_rates() if device == "cpu" else {}
 
 
 def _listed(text: str | None) -> list[Any]:
@@ -154,10 +167,13 @@ def _name(case: Case) -> str:
 
 
 def _show(
-    found: Sequence[Measurement], rates: dict[str, float], skipped: list[dict[str, str]]
+    found: Sequence[Measurement],
+    where: str,
+    rates: dict[str, float],
+    skipped: list[dict[str, str]],
 ) -> None:
     console = wide_console()
-    console.print(machine())
+    console.print(where)
     if rates:
         shown = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())
         console.print(f"matrix rate, GFLOP/s: {shown}")

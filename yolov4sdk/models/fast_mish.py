@@ -93,11 +93,12 @@ class FastMish(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape and layout."""
         quick = x.dtype in (torch.float32, torch.bfloat16) and x.ndim == 4 and x.numel() >= _SMALL
+        learns = torch.is_grad_enabled() and x.requires_grad
         if x.device.type != "cpu" or not quick:
-            return F.mish(x, inplace=self.inplace)
+            return F.mish(x, inplace=self.inplace and not learns)  # in place it would copy x first
         if not _is_dense(x):
             x = x.contiguous()
-        if torch.is_grad_enabled() and x.requires_grad:
+        if learns:
             out: Tensor = _Mish.apply(x)  # type: ignore[no-untyped-call]
             return out
         out = x if self.inplace else torch.empty_like(x)
