@@ -30,7 +30,7 @@ from yolov4sdk.spec import ModelSpec
 
 Say = Callable[[str], None]
 _LEAST_TRANSFER = 0.5  # of the weights; below this a checkpoint is of another architecture
-_MOST_WORKERS = 8  # more never helped loading and each costs memory
+_MOST_WORKERS = 16  # each costs memory; an H100 was still waiting for twelve of them
 
 
 @dataclass

@@ -60,8 +60,7 @@ def tuned(device: torch.device, threads: int | None, world: World) -> Iterator[N
     torch.set_num_threads(threads or max(1, available_cpus() // world.size))
     # Denormal numbers cost a hundred cycles each, and say nothing in weights and gradients.
     torch.set_flush_denormal(True)
-    if device.type == "cpu":
-        _keep_freed_memory()
+    _keep_freed_memory()
     try:
         yield
     finally:
@@ -82,8 +81,8 @@ def give_back_memory() -> None:
 def _keep_freed_memory() -> None:
     """Let glibc keep large blocks instead of returning them to the kernel.
 
-    A step frees and takes gigabytes of activations; fetching them as fresh, zeroed pages each time
-    took 30 % of a training step on the CPU.
+    A step on the CPU frees and takes gigabytes of activations; fetching them as fresh, zeroed pages
+    each time took 30 % of it. The loader's processes, which inherit this, gain 5 to 9 %.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -61,16 +61,25 @@ PARTS: Final = {
     "growth": Part("time and memory as sizes grow", "growth"),
     "growth-video": Part("time and memory as streams and videos grow", "growth_video"),
     "efficientdet-csp": Part(
-        "EfficientDet D3 against yolov4-csp", "efficientdet", {"pair": "csp"}, peers=True
+        "EfficientDet D3 against yolov4-csp", "detectors", {"pair": "efficientdet-csp"}, peers=True
     ),
     "efficientdet-p5": Part(
-        "EfficientDet D5 against yolov4-p5", "efficientdet", {"pair": "p5"}, peers=True
+        "EfficientDet D5 against yolov4-p5", "detectors", {"pair": "efficientdet-p5"}, peers=True
     ),
     "efficientdet-p6": Part(
-        "EfficientDet D6 against yolov4-p6", "efficientdet", {"pair": "p6"}, peers=True
+        "EfficientDet D6 against yolov4-p6", "detectors", {"pair": "efficientdet-p6"}, peers=True
     ),
     "efficientdet-p7": Part(
-        "EfficientDet D7 against yolov4-p7", "efficientdet", {"pair": "p7"}, peers=True
+        "EfficientDet D7 against yolov4-p7", "detectors", {"pair": "efficientdet-p7"}, peers=True
+    ),
+    "rf-detr-csp": Part(
+        "RF-DETR Nano against yolov4-csp", "detectors", {"pair": "rf-detr-csp"}, peers=True
+    ),
+    "rf-detr-p5": Part(
+        "RF-DETR Small against yolov4-p5", "detectors", {"pair": "rf-detr-p5"}, peers=True
+    ),
+    "rf-detr-p6": Part(
+        "RF-DETR Medium against yolov4-p6", "detectors", {"pair": "rf-detr-p6"}, peers=True
     ),
     "predict": Part("ultralytics' predict against the Detector", "predict", peers=True),
     "opencv": Part("OpenCV's dnn module with our ONNX file", "opencv_dnn"),
