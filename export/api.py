@@ -106,9 +106,10 @@ def export_model(
         output: the file to write; default: the checkpoint's name with the engine's suffix, for the
             default model and a network in memory the architecture's name in the working directory.
         progress: is told how far the build of an engine is: (phase, steps done, steps in all).
-        options: fields of `ExportOptions`: size, batch, dynamic, precision, uint8, topk, nms, conf,
-            iou, max_det; for TensorRT also those of `EngineOptions`; with precision "int8" those of
-            `Int8Options`: calibration, split, calibration_images, val_data, val_split, max_drop,
+        options: fields of `ExportOptions`: size, batch, dynamic, precision, half_weights, uint8,
+            topk, nms, conf, iou, max_det; for TensorRT also those of `EngineOptions`; with
+            precision "int8" those of `Int8Options`: calibration, split, calibration_images,
+            val_data, val_split, max_drop,
             qdq. The precision is float16 for TensorRT and float32 otherwise, where none is asked.
 
     Raises:
@@ -201,6 +202,10 @@ def _options(
     if built.size_profile is not None:
         rest["dynamic"] = True
     settings = ExportOptions(**rest)
+    if settings.half_weights and engine != "onnx":
+        raise SettingError(
+            f"half_weights is for ONNX files; {engine} keeps what its precision asks for"
+        )
     int8 = {name: value for name, value in options.items() if name in quantising}
     return settings, built, _int8_options(int8, engine, settings, source)
 
@@ -288,6 +293,10 @@ def _write(
     """Write the files of an engine that is not TensorRT's; the main one is last."""
     if engine == "onnx":
         source.write_onnx(path, options, spec, mish_first=mish_first)
+        if options.half_weights:
+            from .half_weights import store_half
+
+            store_half(path)
         return (path,)
     from .openvino_export import write_openvino
 

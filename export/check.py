@@ -105,8 +105,11 @@ def check_file(
                 max_det=options.max_det,
             )
             checks.append(Check(shown, size, batch, agreement))
+    precision = (
+        "fp16" if options.half_weights else spec.precision
+    )  # what the weights were rounded to
     for check in checks:
-        judge(path.name, check, TOLERANCES[spec.precision], options.max_det)
+        judge(path.name, check, TOLERANCES[precision], options.max_det)
     return checks
 
 

@@ -29,6 +29,7 @@ class ExportOptions:
         dynamic: any height and width that are multiples of the largest stride.
         precision: "fp32", or "fp16": half weights and activations; inputs, decoding and outputs
             stay float32. Engines also "bf16", alike. "int8": quantised, see `Int8Options`.
+        half_weights: an ONNX file keeps its weights in float16 and computes in float32.
         uint8: the input is uint8 RGB [B, H, W, 3]; it is divided by 255 inside the graph.
         topk: reduce the outputs to the K boxes with the best class scores.
         nms: suppress overlapping boxes inside the graph.
@@ -39,6 +40,7 @@ class ExportOptions:
     batch: int | None = 1
     dynamic: bool = False
     precision: str = "fp32"
+    half_weights: bool = False
     uint8: bool = False
     topk: int | None = None
     nms: bool = False
@@ -50,6 +52,11 @@ class ExportOptions:
         if self.precision not in PRECISIONS:
             raise SettingError(
                 f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
+        if self.half_weights and self.precision != "fp32":
+            raise SettingError(
+                f"half_weights keeps a float32 graph small; the weights of {self.precision} are "
+                "small already"
             )
         for name, value in (("batch", self.batch), ("topk", self.topk), ("max_det", self.max_det)):
             if value is not None and (not isinstance(value, int) or value < 1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -130,12 +129,12 @@ class GraphSource:
         mish_first: bool = False,
     ) -> None:
         """See `Source.write_onnx`."""
-        if spec.precision == self.spec.precision:
-            shutil.copyfile(self.path, path)
-            return
         from .half_onnx import convert_onnx
+        from .half_weights import restore_single
 
-        convert_onnx(self.path, path, spec.precision)
+        restore_single(self.path, path)
+        if spec.precision != self.spec.precision:
+            convert_onnx(path, path, spec.precision)
 
     def reference(self) -> Runner:
         """The file itself on ONNX Runtime's CPU provider."""

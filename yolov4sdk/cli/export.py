@@ -55,6 +55,9 @@ def export(
             "Default: fp16 for TensorRT, else fp32."
         ),
     ] = None,
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="ONNX: weights in 16 bits, computing in 32.")
+    ] = False,
     uint8: Annotated[
         bool, typer.Option("--uint8", help="Take uint8 RGB [B, H, W, 3] instead of float32.")
     ] = False,
@@ -195,7 +198,8 @@ def export(
 
     options: dict[str, Any] = {
         "size": size, "batch": _batch(batch), "dynamic": dynamic, "precision": precision,
-        "uint8": uint8, "topk": topk, "nms": nms, "conf": conf, "iou": iou, "max_det": max_det,
+        "half_weights": half_weights, "uint8": uint8, "topk": topk, "nms": nms, "conf": conf,
+        "iou": iou, "max_det": max_det,
         "batch_profile": _batches(batch_profile), "size_profile": _sizes(size_profile),
         "workspace": workspace, "timing_cache": timing_cache,
         "hardware_compatible": hardware_compatible, "version_compatible": version_compatible,
