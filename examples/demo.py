@@ -30,7 +30,7 @@ def main(output: Path) -> int:
     images = [read_image(path) for path in PHOTOGRAPHS]
     with Detector() as detector, Detector(backend="openvino") as other:
         console.print(f"{detector!r}\nclasses: {', '.join(detector.names)}", highlight=False)
-        console.print("A preview, stopped early in its training: docs/model-card-default.md\n")
+        console.print("A small model for ten classes: docs/model-card-default.md\n")
         console.print(table(detector(images), output))
         (agreement,) = compare_artefacts([detector.backend, other.backend], images)
     same = report(agreement, console)
