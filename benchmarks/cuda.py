@@ -61,18 +61,16 @@ def measure(name: str, rounds: int) -> list[list[str]]:
             torch.backends.cudnn.allow_tf32 = tf32  # the backend has switched it off
             found = compare(right, Result(backend.infer(images), "full"))
         errors = (found.boxes_max, found.boxes_mean, found.scores_max)
-        times = [milliseconds(model, side, batch, precision, rounds) for batch in (1, 8)]
+        network: Any = fold(model).to("cuda", DTYPES[precision])
+        network.to(memory_format=torch.channels_last)
+        times = [milliseconds(network, side, batch, rounds) for batch in (1, 8)]
         rows.append([label, *(f"{e:.1e}" for e in errors), *(f"{t:.2f}" for t in times)])
     return rows
 
 
-def milliseconds(
-    model: Model, size: tuple[int, int], batch: int, precision: str, rounds: int
-) -> float:
+def milliseconds(network: Model, size: tuple[int, int], batch: int, rounds: int) -> float:
     """The median time of one batch, by the device's own clock."""
-    dtype = DTYPES[precision]
-    network: Any = fold(model).to("cuda", dtype)
-    network.to(memory_format=torch.channels_last)
+    dtype = next(network.parameters()).dtype
     images = torch.rand(batch, 3, *size, device="cuda", dtype=dtype)
     images = images.to(memory_format=torch.channels_last)
     event: Any = partial(torch.cuda.Event, enable_timing=True)

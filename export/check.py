@@ -105,9 +105,8 @@ def check_file(
                 max_det=options.max_det,
             )
             checks.append(Check(shown, size, batch, agreement))
-    precision = (
-        "fp16" if options.half_weights else spec.precision
-    )  # what the weights were rounded to
+    # What the weights were rounded to.
+    precision = "fp16" if options.half_weights else spec.precision
     for check in checks:
         judge(path.name, check, TOLERANCES[precision], options.max_det)
     return checks

@@ -80,8 +80,8 @@ def round_onnx(source: Path, target: Path) -> None:
         for output in node.outputs:
             if output.dtype == FLOAT and node.op_type != "Constant":
                 uses = list(output.uses())
-                down = _cast(output, ir.DataType.BFLOAT16, f"{output.name}.rounded")
-                up = _cast(down.outputs[0], FLOAT, f"{output.name}.single")
+                down = cast_to(output, ir.DataType.BFLOAT16, f"{output.name}.rounded")
+                up = cast_to(down.outputs[0], FLOAT, f"{output.name}.single")
                 graph.insert_after(node, [down, up])
                 for use in uses:
                     use.node.replace_input_with(use.idx, up.outputs[0])
@@ -109,9 +109,7 @@ def _convert(graph: ir.Graph, dtype: ir.DataType) -> None:
                 output.type = ir.TensorType(dtype)
     _back_to_single(graph, half, dtype)
     for value in copies:
-        if value.is_initializer() and not value.uses():
-            assert value.name is not None
-            del graph.initializers[value.name]
+        drop_unused(graph, value)
 
 
 def _kept(node: ir.Node, index: int) -> bool:
@@ -131,21 +129,33 @@ def _before_convolutions(graph: ir.Graph) -> set[ir.Node]:
     return found
 
 
+def half_weight(
+    graph: ir.Graph,
+    value: ir.Value,
+    dtype: ir.DataType,
+    remedy: str = "use --precision fp32 or bf16",
+) -> ir.Value:
+    """A copy of a weight as half, in the graph.
+
+    Raises:
+        ExportError: it is too large for float16; the message names it and ends in the remedy.
+    """
+    assert value.const_value is not None
+    weights = value.const_value.numpy()
+    largest = float(np.abs(weights).max(initial=0))
+    if dtype == ir.DataType.FLOAT16 and largest > float(np.finfo(np.float16).max):
+        raise ExportError(f"{value.name} holds {largest:.3g}, past the 65504 of float16; {remedy}")
+    name = f"{value.name}.half"
+    made = ir.val(name, const_value=ir.tensor(weights.astype(dtype.numpy()), name=name))
+    graph.register_initializer(made)
+    return made
+
+
 def _half_source(graph: ir.Graph, value: ir.Value, dtype: ir.DataType) -> ir.Value:
     """A weight as half, or the graph's input with a Cast behind it."""
     if value.const_value is not None:
-        weights = value.const_value.numpy()
-        largest = float(np.abs(weights).max(initial=0))
-        if dtype == ir.DataType.FLOAT16 and largest > np.finfo(np.float16).max:
-            raise ExportError(
-                f"{value.name} holds {largest:.3g}, past the 65504 of float16; use --precision "
-                "fp32 or bf16"
-            )
-        name = f"{value.name}.half"
-        made = ir.val(name, const_value=ir.tensor(weights.astype(dtype.numpy()), name=name))
-        graph.register_initializer(made)
-        return made
-    cast = _cast(value, dtype, f"{value.name}.half")
+        return half_weight(graph, value, dtype)
+    cast = cast_to(value, dtype, f"{value.name}.half")
     graph.insert_before(graph[0], cast)
     return cast.outputs[0]
 
@@ -159,7 +169,7 @@ def _back_to_single(graph: ir.Graph, half: set[ir.Node], dtype: ir.DataType) -> 
             leaving = [use for use in output.uses() if use.node not in half]
             if output.dtype != dtype or not (leaving or output.is_graph_output()):
                 continue
-            cast = _cast(output, FLOAT, f"{output.name}.single")
+            cast = cast_to(output, FLOAT, f"{output.name}.single")
             graph.insert_after(node, cast)
             for use in leaving:
                 use.node.replace_input_with(use.idx, cast.outputs[0])
@@ -168,7 +178,15 @@ def _back_to_single(graph: ir.Graph, half: set[ir.Node], dtype: ir.DataType) -> 
                     graph.outputs[index] = cast.outputs[0]
 
 
-def _cast(value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
+def drop_unused(graph: ir.Graph, value: ir.Value) -> None:
+    """Take a weight that nothing reads any more out of the graph."""
+    if value.is_initializer() and not value.uses():
+        assert value.name is not None
+        del graph.initializers[value.name]
+
+
+def cast_to(value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
+    """A Cast, still outside the graph; its output has this name."""
     node = ir.node("Cast", [value], {"to": int(dtype)}, name=f"node_{name}")
     node.outputs[0].name = name
     node.outputs[0].type, node.outputs[0].shape = ir.TensorType(dtype), value.shape

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from yolov4sdk.errors import ExportError
+from .half_onnx import FLOAT, cast_to, drop_unused, half_weight
 
-FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+HALF: Final = ir.DataType.FLOAT16
 SMALLEST: Final = 1024
 """Elements; biases and constants below are left alone."""
 
@@ -33,26 +33,13 @@ def store_half(path: Path) -> None:
         weight = node.inputs[1]
         if weight is None or weight.const_value is None or weight.dtype != FLOAT:
             continue
-        values = weight.const_value.numpy()
-        if values.size < SMALLEST:
+        if weight.const_value.size < SMALLEST:
             continue
-        largest = float(np.abs(values).max())
-        if largest > float(np.finfo(np.float16).max):
-            raise ExportError(
-                f"{weight.name} holds {largest:.3g}, past the 65504 of float16; leave "
-                "half_weights out"
-            )
-        name = f"{weight.name}.half"
-        stored = ir.val(name, const_value=ir.tensor(values.astype(np.float16), name=name))
-        graph.register_initializer(stored)
-        cast = ir.node("Cast", [stored], {"to": int(FLOAT)}, name=f"node_{name}")
-        cast.outputs[0].name = f"{weight.name}.single"
-        cast.outputs[0].type, cast.outputs[0].shape = ir.TensorType(FLOAT), weight.shape
+        stored = half_weight(graph, weight, HALF, "leave half_weights out")
+        cast = cast_to(stored, FLOAT, f"{weight.name}.single")
         graph.insert_before(node, cast)
         node.replace_input_with(1, cast.outputs[0])
-        if not weight.uses():
-            assert weight.name is not None
-            del graph.initializers[weight.name]
+        drop_unused(graph, weight)
     ir.save(model, path)
 
 
@@ -73,7 +60,7 @@ def restore_single(source: Path, target: Path) -> None:
         graph.register_initializer(weight)
         single.replace_all_uses_with(weight)
         graph.remove(cast, safe=True)
-        del graph.initializers[stored.name]
+        drop_unused(graph, stored)
     ir.save(model, target)
 
 

@@ -14,6 +14,7 @@ from tests.train.synthetic import StopAfter, quick, write_dataset
 from train.loss import DetectionLoss, LossSettings
 from train.main import resume
 from train.main import train as start
+from train.run import RunFolder
 from yolov4sdk import Detector
 from yolov4sdk.backends import gpu_letterbox, load_backend
 from yolov4sdk.backends.device_memory import TABLE, device_memory
@@ -166,6 +167,4 @@ def test_training_goes_on_after_a_stop(tmp_path: Path, amp: str) -> None:
 
 
 def losses(run: Path) -> list[float]:
-    lines = (run / "results.csv").read_text().splitlines()
-    column = lines[0].split(",").index("loss")
-    return [float(line.split(",")[column]) for line in lines[1:]]
+    return [float(row["loss"]) for row in RunFolder(run, fresh=False).results()]

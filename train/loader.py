@@ -217,6 +217,7 @@ class EpochSampler(Sampler[list[SampleKey]]):
         if epoch < 0 or start_batch < 0:
             raise SettingError(f"expected epoch and start_batch >= 0; got {epoch=} {start_batch=}")
         self._epoch, self._start = epoch, start_batch
+        self.stop = max(epoch + 1, self._end)  # the first epoch that is not given
 
     @property
     def steps(self) -> int:
@@ -225,14 +226,13 @@ class EpochSampler(Sampler[list[SampleKey]]):
 
     def __len__(self) -> int:
         """The number of batches still to come (from `start_batch`)."""
-        epochs = max(1, self._end - self._epoch)
-        return max(0, self.steps - self._start) + (epochs - 1) * self.steps
+        return (self.stop - self._epoch) * self.steps - min(self._start, self.steps)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        first = self._epoch
-        for epoch in range(first, max(first + 1, self._end)):
+        for epoch in range(self._epoch, self.stop):
             done = self._train_set.augmentation(epoch)
-            for indices in self._global_batches(epoch)[self._start if epoch == first else 0 :]:
+            start = self._start if epoch == self._epoch else 0
+            for indices in self._global_batches(epoch)[start:]:
                 canvas = self._canvas(indices)
                 mine = indices[self._rank :: self._world]
                 yield [SampleKey(int(i), canvas, done, self._seed, epoch) for i in mine]
@@ -312,7 +312,6 @@ class TrainLoader:
         self._batches: Iterator[Batch] | None = None
         self._next = (-1, -1)  # epoch and batch that `_batches` gives next
         self._turn = 0  # calls of `epoch`
-        self._epochs = epochs
         self._loader: DataLoader[TrainItem] | None = DataLoader(
             train_set,
             batch_sampler=self._sampler,
@@ -345,7 +344,7 @@ class TrainLoader:
             step = self._next[1]
             if step >= self._sampler.steps:
                 self._next = epoch + 1, 0
-                if self._next[0] >= self._epochs:
+                if self._next[0] >= self._sampler.stop:
                     self._batches = None
                 return
             batch = next(self._batches)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -24,47 +24,27 @@ COPIED: Final = 1 << 28
 Run = Callable[[], Any]
 
 
-def matrix_rates(rounds: int = ROUNDS) -> dict[str, float]:
-    """Operations a second (2 x multiply-add) of a matrix product on the CPU, by precision.
+def matrix_rates(rounds: int = ROUNDS, device: str = "cpu") -> dict[str, float]:
+    """Operations a second (2 x multiply-add) of a matrix product, by precision.
 
-    For each precision the best of what is installed (NumPy, torch, OpenVINO), by its fastest run:
-    a ceiling is not an average. A precision that no runtime here computes in is left out.
+    On a CPU for each precision the best of what is installed (NumPy, torch, OpenVINO), on a CUDA
+    device torch's ("fp32" without TF32, as the backends compute), by the fastest run: a ceiling is
+    not an average. A precision that no runtime here computes in is left out.
     """
     rates: dict[str, float] = {}
-    for probes in (_numpy, _torch, _openvino):
+    side: int = SIDE
+    probes: Sequence[Callable[[], dict[str, Run]]] = (_numpy, _torch, _openvino)
+    if device != "cpu":
+        side, probes = CUDA_SIDE, (partial(_cuda, device),)
+    for probe in probes:
         try:
-            runs = probes()
+            runs = probe()
         except ImportError:
             continue
         for precision, run in runs.items():
             run()
             fastest = min(_seconds(run) for _ in range(rounds))
-            rates[precision] = max(rates.get(precision, 0.0), 2 * SIDE**3 / fastest)
-    return rates
-
-
-def cuda_matrix_rates(device: str = "cuda", rounds: int = ROUNDS) -> dict[str, float]:
-    """As `matrix_rates`, of a CUDA device by torch; fp32 is without TF32, as the backends run it.
-
-    Empty where torch sees no such device.
-    """
-    try:
-        import torch
-    except ImportError:
-        return {}
-    if not torch.cuda.is_available():
-        return {}
-    rates: dict[str, float] = {}
-    kinds = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    for precision, dtype in kinds.items():
-        a = torch.rand(CUDA_SIDE, CUDA_SIDE, device=device, dtype=dtype)
-
-        def run(a: Any = a) -> None:
-            a @ a
-            torch.cuda.synchronize(device)
-
-        run()
-        rates[precision] = 2 * CUDA_SIDE**3 / min(_seconds(run) for _ in range(rounds))
+            rates[precision] = max(rates.get(precision, 0.0), 2 * side**3 / fastest)
     return rates
 
 
@@ -108,6 +88,22 @@ def _torch() -> dict[str, Run]:
     single = torch.from_numpy(_matrix())
     half = single.bfloat16()
     return {"fp32": lambda: single @ single, "bf16": lambda: half @ half}
+
+
+def _cuda(device: str) -> dict[str, Run]:
+    """Nothing where torch sees no such device."""
+    import torch
+
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return {}
+    kinds = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    matrix = torch.rand(CUDA_SIDE, CUDA_SIDE, device=device)
+
+    def product(a: Any) -> None:
+        a @ a
+        torch.cuda.synchronize(device)
+
+    return {precision: partial(product, matrix.to(dtype)) for precision, dtype in kinds.items()}
 
 
 def _openvino() -> dict[str, Run]:

@@ -37,6 +37,10 @@ def _network(name: str, *sizes: int, batch: int = 1) -> Part:
     return Part(shown, "network", {"model": name, "sizes": sizes, "batch": batch})
 
 
+def _detector(pair: str, about: str) -> Part:
+    return Part(about, "detectors", {"pair": pair}, peers=True)
+
+
 PARTS: Final = {
     "start": Part("import time, and time from process start to the first detection", "start"),
     "network-n": _network("yolov4-csp-n", 320, 640),
@@ -60,27 +64,13 @@ PARTS: Final = {
     "nms": Part("suppression against OpenCV; with --slow against supervision (14 GB)", "nms"),
     "growth": Part("time and memory as sizes grow", "growth"),
     "growth-video": Part("time and memory as streams and videos grow", "growth_video"),
-    "efficientdet-csp": Part(
-        "EfficientDet D3 against yolov4-csp", "detectors", {"pair": "efficientdet-csp"}, peers=True
-    ),
-    "efficientdet-p5": Part(
-        "EfficientDet D5 against yolov4-p5", "detectors", {"pair": "efficientdet-p5"}, peers=True
-    ),
-    "efficientdet-p6": Part(
-        "EfficientDet D6 against yolov4-p6", "detectors", {"pair": "efficientdet-p6"}, peers=True
-    ),
-    "efficientdet-p7": Part(
-        "EfficientDet D7 against yolov4-p7", "detectors", {"pair": "efficientdet-p7"}, peers=True
-    ),
-    "rf-detr-csp": Part(
-        "RF-DETR Nano against yolov4-csp", "detectors", {"pair": "rf-detr-csp"}, peers=True
-    ),
-    "rf-detr-p5": Part(
-        "RF-DETR Small against yolov4-p5", "detectors", {"pair": "rf-detr-p5"}, peers=True
-    ),
-    "rf-detr-p6": Part(
-        "RF-DETR Medium against yolov4-p6", "detectors", {"pair": "rf-detr-p6"}, peers=True
-    ),
+    "efficientdet-csp": _detector("efficientdet-csp", "EfficientDet D3 against yolov4-csp"),
+    "efficientdet-p5": _detector("efficientdet-p5", "EfficientDet D5 against yolov4-p5"),
+    "efficientdet-p6": _detector("efficientdet-p6", "EfficientDet D6 against yolov4-p6"),
+    "efficientdet-p7": _detector("efficientdet-p7", "EfficientDet D7 against yolov4-p7"),
+    "rf-detr-csp": _detector("rf-detr-csp", "RF-DETR Nano against yolov4-csp"),
+    "rf-detr-p5": _detector("rf-detr-p5", "RF-DETR Small against yolov4-p5"),
+    "rf-detr-p6": _detector("rf-detr-p6", "RF-DETR Medium against yolov4-p6"),
     "predict": Part("ultralytics' predict against the Detector", "predict", peers=True),
     "opencv": Part("OpenCV's dnn module with our ONNX file", "opencv_dnn"),
     "training": Part(

@@ -16,7 +16,7 @@ from ..backends import BY_SUFFIX, Backend
 from ..benchmark import Case, Measurement
 from ..benchmark import benchmark as measure
 from ..benchmark import plot as draw_plot
-from ..ceiling import cuda_matrix_rates, matrix_rates
+from ..ceiling import matrix_rates
 from ..cuda_driver import gpus
 from ..datasets import load_dataset
 from ..errors import SettingError
@@ -77,7 +77,7 @@ def benchmark(
                 files, _listed(precision) or [None], batches, sizes
             )
         ]
-        rates = _rates(device) if ceiling else {}
+        rates = matrix_rates(device=device) if ceiling else {}
         found, skipped = measure(
             cases,
             device=device,
@@ -107,12 +107,6 @@ def _machine(device: str) -> str:
     """The processor, and the GPUs where one of them was asked for."""
     names = [gpu.name for gpu in gpus()] if device.startswith("cuda") else []
     return ", ".join([*names, machine()])
-
-
-def _rates(device: str) -> dict[str, float]:
-    if device.startswith("cuda"):
-        return cuda_matrix_rates(device)
-    return matrix_rates() if device == "cpu" else {}
 
 
 def _listed(text: str | None) -> list[Any]:
