@@ -170,7 +170,10 @@ class Parent:
             raise EOFError from error
 
     def _exactly(self, length: int) -> bytes:
-        data = self._file.read(length)
+        try:
+            data = self._file.read(length)
+        except ConnectionError as error:  # the service went without reading what was sent to it
+            raise EOFError from error
         if len(data) < length:
             raise EOFError
         return data
