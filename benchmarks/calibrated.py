@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from yolov4sdk.imaging.preprocess import to_input
+from yolov4sdk.imaging.synthetic import drawn_image
+from yolov4sdk.measure.verify import canvas_batch
 from yolov4sdk.models import Model, build_model
-from yolov4sdk.preprocess import to_input
-from yolov4sdk.synthetic import drawn_image
-from yolov4sdk.verify import canvas_batch
 
 
 def calibrated(name: str, size: tuple[int, int]) -> Model:

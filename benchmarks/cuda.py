@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from yolov4sdk.backends.torch_backend import DTYPES, TorchBackend
-from yolov4sdk.cuda_driver import require_gpu
+from yolov4sdk.imaging.preprocess import to_input
+from yolov4sdk.imaging.synthetic import drawn_image
+from yolov4sdk.measure.timing import machine
+from yolov4sdk.measure.verify import Result, canvas_batch, compare
 from yolov4sdk.models import Model, fold
 from yolov4sdk.models.definition import load_definition
-from yolov4sdk.preprocess import to_input
-from yolov4sdk.synthetic import drawn_image
-from yolov4sdk.timing import machine
-from yolov4sdk.verify import Result, canvas_batch, compare
+from yolov4sdk.system.cuda_driver import require_gpu
 
 from .calibrated import calibrated
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from benchmarks.darknet_nets import NETS, cfg_text, write_weights
-from yolov4sdk.timing import machine
+from yolov4sdk.measure.timing import machine
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ from train.augment import Augmentation
 from train.cache import CacheKind
 from train.loader import EpochSampler, TrainLoader, TrainSet
 from yolov4sdk.datasets import DetectionDataset, load_dataset
+from yolov4sdk.measure.timing import machine
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.fast_mish import use_fast_mish
-from yolov4sdk.timing import machine
 
 COUNT = 512  # images that a measurement of the loader reads; enough to hide the workers' start
 

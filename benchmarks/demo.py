@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from yolov4sdk.timing import machine
+from yolov4sdk.measure.timing import machine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEFT_OUT = (

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from yolov4sdk.timing import machine
+from yolov4sdk.measure.timing import machine
 
 
 def main() -> None:
@@ -74,11 +74,11 @@ def export_both(model_name: str, size: int, precision: str, folder: Path) -> lis
 def build(file: Path, capability: str) -> dict[str, object]:
     """Build one engine and say what it took."""
     from export.memory import peak_memory
-    from yolov4sdk.engines.build import build_engine
-    from yolov4sdk.engines.flavour import FLAVOURS
-    from yolov4sdk.engines.layers import kernels, precision_table
-    from yolov4sdk.engines.options import EngineOptions
-    from yolov4sdk.onnx_header import read_onnx_spec
+    from yolov4sdk.contract.onnx_header import read_onnx_spec
+    from yolov4sdk.tensorrt.build import build_engine
+    from yolov4sdk.tensorrt.flavour import FLAVOURS
+    from yolov4sdk.tensorrt.layers import kernels, precision_table
+    from yolov4sdk.tensorrt.options import EngineOptions
 
     flavour = FLAVOURS["trt-rtx"]
     options = EngineOptions(compute_capability=(capability,))

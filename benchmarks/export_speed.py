@@ -19,9 +19,9 @@ import openvino
 
 from export.onnx_export import write_onnx
 from export.options import ExportOptions
-from yolov4sdk.cpu import available_cpus
+from yolov4sdk.measure.timing import alternate, median_ratio
 from yolov4sdk.models import build_model
-from yolov4sdk.timing import alternate, median_ratio
+from yolov4sdk.system.cpu import available_cpus
 
 from .runtimes import openvino_run, ort_run
 

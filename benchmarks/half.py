@@ -18,12 +18,12 @@ from torch import nn
 from export import export_model
 from yolov4sdk.backends import load_backend
 from yolov4sdk.datasets import find_images, load_dataset
-from yolov4sdk.evaluation import evaluate
-from yolov4sdk.images import read_image
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.preprocess import to_input
+from yolov4sdk.measure.evaluation import evaluate
+from yolov4sdk.measure.verify import canvas_batch, compare_artefacts
 from yolov4sdk.models import Model, fold
 from yolov4sdk.models.checkpoints import load_checkpoint
-from yolov4sdk.preprocess import to_input
-from yolov4sdk.verify import canvas_batch, compare_artefacts
 
 
 def main() -> None:

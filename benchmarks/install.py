@@ -16,7 +16,7 @@ import venv
 from functools import partial
 from pathlib import Path
 
-from yolov4sdk.timing import alternate, machine
+from yolov4sdk.measure.timing import alternate, machine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

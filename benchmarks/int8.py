@@ -23,13 +23,13 @@ from export.calibration import CalibrationSet
 from export.onnx_export import write_onnx
 from export.openvino_export import write_openvino
 from export.options import ExportOptions
-from yolov4sdk.ceiling import matrix_rates
+from yolov4sdk.imaging.preprocess import to_input
+from yolov4sdk.imaging.synthetic import drawn_image
+from yolov4sdk.measure.ceiling import matrix_rates
+from yolov4sdk.measure.timing import alternate, machine, median_ratio
+from yolov4sdk.measure.verify import canvas_batch
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.summary import gflops
-from yolov4sdk.preprocess import to_input
-from yolov4sdk.synthetic import drawn_image
-from yolov4sdk.timing import alternate, machine, median_ratio
-from yolov4sdk.verify import canvas_batch
 
 from .calibrated import calibrated
 from .runtimes import openvino_run, ort_run

@@ -18,7 +18,7 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-from yolov4sdk.files import atomic_write
+from yolov4sdk.system.files import atomic_write
 
 REPORT: Final = Path(__file__).parent.parent / "docs" / "licences.md"
 SKIPPED: Final = ("dev",)

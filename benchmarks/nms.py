@@ -19,8 +19,8 @@ import numpy as np
 import supervision
 from numpy.typing import NDArray
 
-from yolov4sdk.postprocess import suppress
-from yolov4sdk.timing import alternate, machine
+from yolov4sdk.measure.timing import alternate, machine
+from yolov4sdk.results.postprocess import suppress
 
 IOU, MOST, CLASSES = 0.45, 300, 80
 _MANY = 5000  # candidates

@@ -19,12 +19,12 @@ import numpy as np
 from yolov4sdk import Detector
 from yolov4sdk.backends import Outputs
 from yolov4sdk.backends.base import ContextManager
-from yolov4sdk.images import decode
-from yolov4sdk.names import COCO
-from yolov4sdk.postprocess import nms
-from yolov4sdk.preprocess import letterbox, letterbox_plan, to_input
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.timing import alternate, machine
+from yolov4sdk.contract.names import COCO
+from yolov4sdk.contract.spec import ModelSpec
+from yolov4sdk.imaging.images import decode
+from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan, to_input
+from yolov4sdk.measure.timing import alternate, machine
+from yolov4sdk.results.postprocess import nms
 
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "images" / "dog.jpg"
 SIZE = (640, 640)

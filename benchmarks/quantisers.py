@@ -25,14 +25,14 @@ from export.half_onnx import convert_onnx
 from export.int8 import average_precision
 from export.int8_onnx import METHODS, head_convolutions, quantise
 from yolov4sdk.backends import load_backend
+from yolov4sdk.contract.onnx_header import read_onnx_spec
+from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.datasets import load_dataset
-from yolov4sdk.engines.build import build_engine
-from yolov4sdk.engines.flavour import FLAVOURS
-from yolov4sdk.engines.layers import kernels
-from yolov4sdk.engines.options import EngineOptions
 from yolov4sdk.errors import ExportError
-from yolov4sdk.onnx_header import read_onnx_spec
-from yolov4sdk.spec import METADATA_KEY
+from yolov4sdk.tensorrt.build import build_engine
+from yolov4sdk.tensorrt.flavour import FLAVOURS
+from yolov4sdk.tensorrt.layers import kernels
+from yolov4sdk.tensorrt.options import EngineOptions
 
 Writer = Callable[[Path], object]
 """Writes a Q/DQ graph."""

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from yolov4sdk import Detector
-from yolov4sdk.cpu import available_cpus
-from yolov4sdk.images import SUFFIXES, read_image
-from yolov4sdk.ray_job import detect_with_ray
-from yolov4sdk.timing import machine
+from yolov4sdk.cluster.ray_job import detect_with_ray
+from yolov4sdk.imaging.images import SUFFIXES, read_image
+from yolov4sdk.measure.timing import machine
+from yolov4sdk.system.cpu import available_cpus
 
 BATCH = 8
 

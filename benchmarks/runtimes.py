@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from yolov4sdk.cpu import available_cpus
+from yolov4sdk.system.cpu import available_cpus
 
 Run = Callable[[], Any]
 

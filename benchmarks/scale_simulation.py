@@ -16,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from yolov4sdk.images import SUFFIXES
-from yolov4sdk.timing import machine
+from yolov4sdk.imaging.images import SUFFIXES
+from yolov4sdk.measure.timing import machine
 
 SECONDS_A_DAY = 86_400
 
@@ -208,7 +208,7 @@ def measure(model: str | None, folder: Path) -> tuple[float, float, float]:
     import pyarrow
     from pyarrow import parquet
 
-    from yolov4sdk.batch_predictor import BatchPredictor
+    from yolov4sdk.cluster.batch_predictor import BatchPredictor
 
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[:64]
     tables = [

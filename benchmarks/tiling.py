@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from yolov4sdk import Detections, Detector
 from yolov4sdk.datasets import DetectionDataset, load_dataset
-from yolov4sdk.images import read_image
-from yolov4sdk.metrics import CocoMetrics, Prediction, coco_metrics
-from yolov4sdk.preprocess import PADDING
-from yolov4sdk.tiling import Tiling, windows
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.preprocess import PADDING
+from yolov4sdk.measure.metrics import CocoMetrics, Prediction, coco_metrics
+from yolov4sdk.results.tiling import Tiling, windows
 
 CANVAS: Final = (3000, 4000)  # height, width
 GAP: Final = 16  # pixels between pasted images, at least

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yolov4sdk.timing import machine
+from yolov4sdk.measure.timing import machine
 
 ROWS = (
     ("yolov4-csp-n", 320, 16, "off"),

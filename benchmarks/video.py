@@ -25,12 +25,12 @@ import numpy as np
 import psutil
 
 from yolov4sdk import Detections, Detector
-from yolov4sdk.draw import draw
-from yolov4sdk.preprocess import letterbox_plan
-from yolov4sdk.streaming import Frame
-from yolov4sdk.timing import alternate, machine, median_ratio
-from yolov4sdk.video import VideoFile
-from yolov4sdk.video_writer import VideoWriter
+from yolov4sdk.imaging.draw import draw
+from yolov4sdk.imaging.preprocess import letterbox_plan
+from yolov4sdk.measure.timing import alternate, machine, median_ratio
+from yolov4sdk.streams.streaming import Frame
+from yolov4sdk.streams.video import VideoFile
+from yolov4sdk.streams.video_writer import VideoWriter
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "examples" / "images"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from yolov4sdk import Detector
 from yolov4sdk.errors import ImageError
-from yolov4sdk.images import read_image
-from yolov4sdk.sources import expand
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.sources import expand
 
 PHOTOGRAPHS = Path(__file__).parent / "images"
 BATCH = 8

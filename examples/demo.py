@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from yolov4sdk import Detections, Detector
-from yolov4sdk.images import read_image
-from yolov4sdk.verify import Agreement, compare_artefacts
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.measure.verify import Agreement, compare_artefacts
 
 PHOTOGRAPHS = sorted(Path(__file__).parent.joinpath("images").glob("*.[jp]*g"))
 TOLERANCE = 1e-3  # of boxes (relative) and of scores, as for exports

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 
 from yolov4sdk import Detector
-from yolov4sdk.tracking import Tracker, Trails
-from yolov4sdk.video_writer import VideoWriter
+from yolov4sdk.results.tracking import Tracker, Trails
+from yolov4sdk.streams.video_writer import VideoWriter
 
 
 def main(video: str, output: str = "out/tracked.mp4", model: str | None = None) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yolov4sdk
-from yolov4sdk.artefacts import default_model
 from yolov4sdk.backends import BY_SUFFIX, TABLE
-from yolov4sdk.engines.build import require_space, told_of_full_disk
-from yolov4sdk.engines.build_log import Progress
-from yolov4sdk.engines.flavour import FLAVOURS
-from yolov4sdk.engines.options import EngineOptions
+from yolov4sdk.backends.artefacts import default_model
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError
-from yolov4sdk.spec import ModelSpec
+from yolov4sdk.tensorrt.build import require_space, told_of_full_disk
+from yolov4sdk.tensorrt.build_log import Progress
+from yolov4sdk.tensorrt.flavour import FLAVOURS
+from yolov4sdk.tensorrt.options import EngineOptions
 
 from .memory import peak_memory
 from .options import ExportOptions, Int8Options

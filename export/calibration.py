@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.datasets import find_images
 from yolov4sdk.errors import SettingError
-from yolov4sdk.images import read_image
-from yolov4sdk.preprocess import to_input
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.verify import canvas_batch
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.preprocess import to_input
+from yolov4sdk.measure.verify import canvas_batch
 
 from .options import CALIBRATION_IMAGES
 

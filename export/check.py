@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from yolov4sdk.backends import Outputs, load_backend
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import VerificationError
-from yolov4sdk.images import read_image
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.synthetic import drawn_image, noise
+from yolov4sdk.measure.tolerance import TOLERANCES, Tolerance, complaints
+from yolov4sdk.measure.verify import Agreement, Result, Runner, canvas_batch, compare, run
 from yolov4sdk.models import Model
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.synthetic import drawn_image, noise
-from yolov4sdk.tolerance import TOLERANCES, Tolerance, complaints
-from yolov4sdk.verify import Agreement, Result, Runner, canvas_batch, compare, run
 
 from .options import ExportOptions
 

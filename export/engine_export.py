@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolov4sdk.cuda_driver import gpus
-from yolov4sdk.engines.build import build_engine
-from yolov4sdk.engines.build_log import Progress
-from yolov4sdk.engines.flavour import Flavour
-from yolov4sdk.engines.layers import kernels, precision_table
-from yolov4sdk.engines.options import EngineOptions
-from yolov4sdk.engines.sidecar import capability_fits
-from yolov4sdk.engines.store import describe, write_engine
-from yolov4sdk.spec import ModelSpec
+from yolov4sdk.contract.spec import ModelSpec
+from yolov4sdk.system.cuda_driver import gpus
+from yolov4sdk.tensorrt.build import build_engine
+from yolov4sdk.tensorrt.build_log import Progress
+from yolov4sdk.tensorrt.flavour import Flavour
+from yolov4sdk.tensorrt.layers import kernels, precision_table
+from yolov4sdk.tensorrt.options import EngineOptions
+from yolov4sdk.tensorrt.sidecar import capability_fits
+from yolov4sdk.tensorrt.store import describe, write_engine
 
 from .options import ExportOptions
 from .sources import GraphSource, Source

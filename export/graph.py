@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.models import Model
 from yolov4sdk.models.detect import Detect, cxcywh_to_xyxy
-from yolov4sdk.spec import ModelSpec
 
 from .options import ExportOptions
 from .reduction import Reduction, Rows

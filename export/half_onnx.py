@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError, SettingError
-from yolov4sdk.spec import METADATA_KEY, ModelSpec
 
 try:
     import onnx_ir as ir

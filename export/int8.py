@@ -9,11 +9,11 @@ from types import ModuleType
 from typing import Any, Final
 
 from yolov4sdk.backends import Backend, load_backend
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.errors import VerificationError
-from yolov4sdk.evaluation import evaluate
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.verify import Agreement, compare_artefacts
+from yolov4sdk.measure.evaluation import evaluate
+from yolov4sdk.measure.verify import Agreement, compare_artefacts
 
 from .calibration import CalibrationSet
 from .options import Int8Options

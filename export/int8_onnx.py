@@ -8,8 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError
-from yolov4sdk.spec import METADATA_KEY, ModelSpec
 
 from .calibration import CalibrationSet
 from .options import QdqFor

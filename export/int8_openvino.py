@@ -8,9 +8,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError
-from yolov4sdk.openvino_runtime import kept_signal_stack, load_openvino, openvino_core
-from yolov4sdk.spec import METADATA_KEY, ModelSpec
+from yolov4sdk.system.openvino_runtime import kept_signal_stack, load_openvino, openvino_core
 
 from .calibration import CalibrationSet
 

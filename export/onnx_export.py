@@ -12,9 +12,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError
 from yolov4sdk.models import Model, fold
-from yolov4sdk.spec import METADATA_KEY, ModelSpec
 
 from .options import ExportOptions
 

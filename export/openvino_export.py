@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError
-from yolov4sdk.openvino_runtime import load_openvino, openvino_core
-from yolov4sdk.spec import METADATA_KEY, ModelSpec
+from yolov4sdk.system.openvino_runtime import load_openvino, openvino_core
 
 openvino = load_openvino("The export to OpenVINO")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError
-from yolov4sdk.spec import ModelSpec
 
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 """bf16 is for TensorRT engines alone."""
@@ -33,7 +33,7 @@ class ExportOptions:
         uint8: the input is uint8 RGB [B, H, W, 3]; it is divided by 255 inside the graph.
         topk: reduce the outputs to the K boxes with the best class scores.
         nms: suppress overlapping boxes inside the graph.
-        conf, iou, max_det: as in `yolov4sdk.postprocess.nms`; used with `nms` alone.
+        conf, iou, max_det: as in `yolov4sdk.results.postprocess.nms`; used with `nms` alone.
     """
 
     size: tuple[int, int] | None = None

@@ -89,7 +89,7 @@ def keep_mask(
     It exists to be traced: torch has no such operator, so it is carried through the trace under
     this name and translated by `keep_mask_to_onnx`.
     """
-    raise NotImplementedError("traced for export alone; yolov4sdk.postprocess.nms runs in NumPy")
+    raise NotImplementedError("only traced for export; results.postprocess.nms runs in NumPy")
 
 
 @keep_mask.register_fake

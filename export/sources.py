@@ -6,10 +6,10 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from yolov4sdk.contract.onnx_header import read_onnx_spec
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError
-from yolov4sdk.onnx_header import read_onnx_spec
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.verify import Runner
+from yolov4sdk.measure.verify import Runner
 
 from .options import ExportOptions
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError, SettingError
-from yolov4sdk.spec import METADATA_KEY, ModelSpec
 
 try:
     from google.protobuf import text_format
@@ -41,7 +41,7 @@ class TritonOptions:
         queue: requests that wait at most; more are refused.
         queue_ms: how long one waits at most before it is refused.
         instances: copies of the network on each device.
-        conf, iou, max_det: of the ensemble; see `yolov4sdk.postprocess.nms`.
+        conf, iou, max_det: of the ensemble; see `yolov4sdk.results.postprocess.nms`.
     """
 
     max_batch: int = 8

@@ -12,10 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from yolov4sdk.contract.onnx_header import read_onnx_spec
+from yolov4sdk.contract.safetensors_header import check_file
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import ExportError, SettingError
-from yolov4sdk.onnx_header import read_onnx_spec
-from yolov4sdk.safetensors_header import check_file
-from yolov4sdk.spec import ModelSpec
 
 from .api import export_model
 from .triton_config import (

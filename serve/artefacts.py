@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from yolov4sdk.artefacts import read_spec
+from yolov4sdk.backends.artefacts import read_spec
 from yolov4sdk.errors import ForeignFileError, SettingError, TruncatedFileError
 
 from .problems import Problem

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from yolov4sdk import Detections
-from yolov4sdk.draw import draw
 from yolov4sdk.errors import ImageError
-from yolov4sdk.images import decode, read_image
-from yolov4sdk.jpeg import decode_scaled
-from yolov4sdk.preprocess import Size, letterbox, letterbox_plan
+from yolov4sdk.imaging.draw import draw
+from yolov4sdk.imaging.images import decode, read_image
+from yolov4sdk.imaging.jpeg import decode_scaled
+from yolov4sdk.imaging.preprocess import Size, letterbox, letterbox_plan
 
 from .arena import Arena
 from .channel import Message, Parent

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from yolov4sdk import Detections, ModelSpec
 from yolov4sdk.backends import Outputs
 from yolov4sdk.backends.base import check_batch
-from yolov4sdk.cpu import available_cpus
 from yolov4sdk.detections import resolve_classes
 from yolov4sdk.errors import SettingError, YOLOv4Error
-from yolov4sdk.postprocess import check_thresholds
-from yolov4sdk.preprocess import Letterbox
+from yolov4sdk.imaging.preprocess import Letterbox
+from yolov4sdk.results.postprocess import check_thresholds
+from yolov4sdk.system.cpu import available_cpus
 
 from .arena import Arena
 from .artefacts import check_artefact, named_models
@@ -44,7 +44,7 @@ State = Literal["ready", "restarting", "draining"]
 
 @dataclass(frozen=True)
 class DetectOptions:
-    """What a request may choose; see `yolov4sdk.postprocess.nms`.
+    """What a request may choose; see `yolov4sdk.results.postprocess.nms`.
 
     Attributes:
         classes: names or ids to report; None is all.

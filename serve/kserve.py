@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from yolov4sdk import Detections, ModelSpec, __version__
+from yolov4sdk.backends.kserve import HEADER_LENGTH, decode, encode
+from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.errors import TensorError
-from yolov4sdk.kserve import HEADER_LENGTH, decode, encode
-from yolov4sdk.spec import METADATA_KEY
 
 from .engine import DetectOptions, Engine, ModelInfo
 from .problems import Problem

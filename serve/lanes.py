@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yolov4sdk import ModelSpec
-from yolov4sdk.preprocess import Letterbox
+from yolov4sdk.imaging.preprocess import Letterbox
 
 from .metrics import Metrics
 from .problems import Problem, overloaded

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from yolov4sdk import Detections, Detector
 from yolov4sdk.errors import ImageError, MissingExtraError, SettingError
-from yolov4sdk.images import decode
+from yolov4sdk.imaging.images import decode
 
 try:
     from ray import serve

@@ -15,7 +15,7 @@ import numpy as np
 from yolov4sdk import Detections, Detector
 from yolov4sdk.backends import Outputs
 from yolov4sdk.errors import YOLOv4Error
-from yolov4sdk.preprocess import Letterbox
+from yolov4sdk.imaging.preprocess import Letterbox
 
 from .arena import Arena
 from .channel import Message, Parent

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from yolov4sdk import Detector
-from yolov4sdk.ahead import ahead
 from yolov4sdk.errors import ImageDecodeError
+from yolov4sdk.system.ahead import ahead
 
 
 def test_order_and_reach() -> None:

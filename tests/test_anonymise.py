@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolov4sdk import Detections
-from yolov4sdk.anonymise import anonymise
 from yolov4sdk.errors import SettingError, TensorError, UnknownClassError
+from yolov4sdk.results.anonymise import anonymise
 
 
 def found(*xyxy: tuple[float, ...], size: tuple[int, int] = (120, 160)) -> Detections:

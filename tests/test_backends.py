@@ -14,8 +14,8 @@ import pytest
 from yolov4sdk import Detector, errors
 from yolov4sdk.backends import TABLE, load_backend
 from yolov4sdk.backends.base import lanes
-from yolov4sdk.openvino_runtime import openvino_core
-from yolov4sdk.verify import box_error
+from yolov4sdk.measure.verify import box_error
+from yolov4sdk.system.openvino_runtime import openvino_core
 
 BACKENDS = [name for name in TABLE if not name.startswith("trt")]  # those need a GPU
 

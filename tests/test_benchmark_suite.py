@@ -12,8 +12,8 @@ from benchmarks.suite.parts import PARTS
 from benchmarks.suite.render import exponent, render
 from benchmarks.suite.result import Curve, Options, Result, Table, Target
 from benchmarks.suite.store import load, merge, record
-from yolov4sdk.ceiling import copy_rate
-from yolov4sdk.timing import alternate
+from yolov4sdk.measure.ceiling import copy_rate
+from yolov4sdk.measure.timing import alternate
 
 
 def found(value: float) -> Result:
@@ -78,5 +78,5 @@ def test_alternate_starts_no_round_that_would_end_too_late() -> None:
 
 
 def test_copy_rate_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yolov4sdk.ceiling.COPIED", 1 << 20)
+    monkeypatch.setattr("yolov4sdk.measure.ceiling.COPIED", 1 << 20)
     assert copy_rate(1) > 1e6

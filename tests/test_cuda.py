@@ -19,12 +19,12 @@ from yolov4sdk import Detector
 from yolov4sdk.backends import gpu_letterbox, load_backend
 from yolov4sdk.backends.device_memory import TABLE, device_memory
 from yolov4sdk.errors import BackendError, MissingExtraError
-from yolov4sdk.images import read_image
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan, to_input
+from yolov4sdk.measure.tolerance import TOLERANCES, complaints
+from yolov4sdk.measure.verify import box_error, compare_artefacts
 from yolov4sdk.models import Model
 from yolov4sdk.models.checkpoints import load_checkpoint, save_checkpoint
-from yolov4sdk.preprocess import letterbox, letterbox_plan, to_input
-from yolov4sdk.tolerance import TOLERANCES, complaints
-from yolov4sdk.verify import box_error, compare_artefacts
 
 CUDA = torch.device("cuda")
 pytestmark = [

@@ -184,7 +184,7 @@ def test_one_class(tmp_path: Path, photos_dir: Path) -> None:
 
 
 def test_no_default_model_is_said(monkeypatch) -> None:
-    import yolov4sdk.artefacts as module
+    import yolov4sdk.backends.artefacts as module
 
     monkeypatch.setattr(module, "DEFAULT_MODEL", "none.onnx")
     with pytest.raises(errors.ArtefactNotFoundError, match="no embedded default"):

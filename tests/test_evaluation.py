@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from yolov4sdk.backends.base import ContextManager, Outputs
+from yolov4sdk.backends.tta import AugmentedBackend
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError
-from yolov4sdk.evaluation import EvaluationResult, evaluate, print_result
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.tta import AugmentedBackend
+from yolov4sdk.measure.evaluation import EvaluationResult, evaluate, print_result
 
 COLOURS = {"red": (0, 0, 255), "green": (0, 255, 0)}
 SHAPES = [(120, 160), (160, 120), (90, 160), (150, 150), (60, 61)]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from yolov4sdk import errors
-from yolov4sdk.images import decode, read_image, read_scaled
+from yolov4sdk.imaging.images import decode, read_image, read_scaled
 
 
 @pytest.fixture(scope="module")

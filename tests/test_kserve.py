@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.testing import assert_array_equal
 
+from yolov4sdk.backends.kserve import DTYPES, decode, encode
 from yolov4sdk.errors import TensorError
-from yolov4sdk.kserve import DTYPES, decode, encode
 
 shapes = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 numbers = st.sampled_from(sorted(DTYPES)).flatmap(lambda name: arrays.arrays(DTYPES[name], shapes))

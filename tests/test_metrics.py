@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from yolov4sdk.datasets import DatasetReport, DetectionDataset
 from yolov4sdk.datasets.dataset import tally
-from yolov4sdk.metrics import (
+from yolov4sdk.measure.metrics import (
     Prediction,
     coco_labels,
     coco_metrics,

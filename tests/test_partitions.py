@@ -14,7 +14,7 @@ pytest.importorskip("pyarrow", reason='pip install "yolov4sdk[ray]"')
 import pyarrow as pa
 from pyarrow import fs, parquet
 
-from yolov4sdk.partitions import UNREADABLE, Inputs, Reader
+from yolov4sdk.cluster.partitions import UNREADABLE, Inputs, Reader
 
 
 @pytest.fixture(scope="module")

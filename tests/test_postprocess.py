@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolov4sdk.errors import SettingError
-from yolov4sdk.postprocess import box_iou, nms, suppress
+from yolov4sdk.results.postprocess import box_iou, nms, suppress
 
 
 def reference(boxes, scores, conf, iou, max_det, classes, agnostic, multi_label):

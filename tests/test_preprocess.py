@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolov4sdk.errors import EmptyImageError, InputSizeError
-from yolov4sdk.preprocess import PADDING, letterbox, letterbox_plan, to_input
+from yolov4sdk.imaging.preprocess import PADDING, letterbox, letterbox_plan, to_input
 
 SIDES = st.integers(1, 5000)
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, features
 
 from yolov4sdk.errors import ImageDecodeError, ImageError, ImageTooLargeError
-from yolov4sdk.images import decode, from_array, read_image
-from yolov4sdk.sources import expand
+from yolov4sdk.imaging.images import decode, from_array, read_image
+from yolov4sdk.imaging.sources import expand
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.s3server import local_s3
 from tests.test_cli import run
 from tests.tritonserver import free_port
 from yolov4sdk import Detector
-from yolov4sdk.batch_predictor import BatchPredictor, row
+from yolov4sdk.cluster.batch_predictor import BatchPredictor, row
 from yolov4sdk.errors import (
     ArtefactNotFoundError,
     ImageNotFoundError,
@@ -31,9 +31,9 @@ pytest.importorskip("ray", reason='no Ray here: pip install "yolov4sdk[ray]"')
 import pyarrow as pa
 from pyarrow import fs, parquet
 
-from yolov4sdk import ray_job
-from yolov4sdk.partitions import Reader
-from yolov4sdk.ray_job import detect_with_ray
+from yolov4sdk.cluster import ray_job
+from yolov4sdk.cluster.partitions import Reader
+from yolov4sdk.cluster.ray_job import detect_with_ray
 
 CONF = 0.001
 STORE = 80_000_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from yolov4sdk import Detections
 from yolov4sdk.errors import SettingError
-from yolov4sdk.regions import Regions
+from yolov4sdk.results.regions import Regions
 
 SIZE = (100, 200)
 

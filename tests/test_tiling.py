@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from yolov4sdk import Detections, Detector
 from yolov4sdk.errors import SettingError
-from yolov4sdk.postprocess import box_iou
-from yolov4sdk.tiling import Tiling, detect_tiled, fuse, windows
+from yolov4sdk.results.postprocess import box_iou
+from yolov4sdk.results.tiling import Tiling, detect_tiled, fuse, windows
 
 NAMES = ("ant", "bee")
 

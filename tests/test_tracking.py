@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from yolov4sdk import Detections
 from yolov4sdk.errors import MissingExtraError, SettingError
-from yolov4sdk.tracking import UNTRACKED, Tracker, Trails, track
+from yolov4sdk.results.tracking import UNTRACKED, Tracker, Trails, track
 
 
 def boxes(centres: np.ndarray, scores: float | np.ndarray = 0.9) -> Detections:

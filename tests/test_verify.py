@@ -10,11 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolov4sdk.backends import Outputs
+from yolov4sdk.contract.spec import ModelSpec
+from yolov4sdk.contract.spec import Outputs as OutputForm
 from yolov4sdk.errors import SettingError, TensorError
-from yolov4sdk.postprocess import nms
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.spec import Outputs as OutputForm
-from yolov4sdk.verify import Agreement, Result, box_error, compare, compare_artefacts, error, run
+from yolov4sdk.measure.verify import (
+    Agreement,
+    Result,
+    box_error,
+    compare,
+    compare_artefacts,
+    error,
+    run,
+)
+from yolov4sdk.results.postprocess import nms
 
 SPEC = ModelSpec(
     architecture="yolov4-csp-n", names=("a", "b"), strides=(8,), anchors=(((8.0, 8.0),),)

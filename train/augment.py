@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from yolov4sdk.errors import SettingError
-from yolov4sdk.preprocess import PADDING, letterbox, place
+from yolov4sdk.imaging.preprocess import PADDING, letterbox, place
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

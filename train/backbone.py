@@ -25,9 +25,9 @@ from train.optimizer import make_optimizer, set_rates
 from train.resnet import resnet50
 from train.schedule import Schedule
 from yolov4sdk.errors import SettingError, TrainingError
-from yolov4sdk.files import atomic_write
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.fast_mish import use_fast_mish
+from yolov4sdk.system.files import atomic_write
 
 RESNET = "resnet50"  # in `BackboneSettings.models`
 

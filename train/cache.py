@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from yolov4sdk.errors import SettingError
-from yolov4sdk.files import atomic_write
-from yolov4sdk.images import read_image
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.system.files import atomic_write
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 CacheKind = Literal["ram", "disk"]

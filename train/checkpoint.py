@@ -19,9 +19,9 @@ from torch.optim import Optimizer
 
 from train.ema import ModelEMA
 from yolov4sdk.errors import TrainingError
-from yolov4sdk.files import atomic_write
 from yolov4sdk.models import Model
 from yolov4sdk.models.checkpoints import save_checkpoint
+from yolov4sdk.system.files import atomic_write
 
 STATE_FILE, LAST_FILE, BEST_FILE = "last.state.pt", "last.safetensors", "best.safetensors"
 _VERSION = 1

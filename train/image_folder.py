@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from yolov4sdk.errors import DatasetError
-from yolov4sdk.images import SUFFIXES, read_image
+from yolov4sdk.imaging.images import SUFFIXES, read_image
 
 _LEAST_AREA = 0.35  # of the image in a random crop
 

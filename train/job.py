@@ -20,13 +20,13 @@ from train.loss import DetectionLoss
 from train.optimizer import make_optimizer, scaled_decay
 from train.schedule import Schedule
 from train.settings import TrainSettings
-from yolov4sdk.cpu import available_cpus
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.datasets import DetectionDataset, check_splits, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError, TrainingError
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.checkpoints import load_checkpoint, load_weights
 from yolov4sdk.models.fast_mish import use_fast_mish
-from yolov4sdk.spec import ModelSpec
+from yolov4sdk.system.cpu import available_cpus
 
 Say = Callable[[str], None]
 _LEAST_TRANSFER = 0.5  # of the weights; below this a checkpoint is of another architecture

@@ -33,7 +33,7 @@ from train.run import RunFolder
 from train.schedule import Rates
 from train.validate import validate
 from yolov4sdk.errors import NonFiniteLossError, TrainingError
-from yolov4sdk.metrics import CocoMetrics
+from yolov4sdk.measure.metrics import CocoMetrics
 from yolov4sdk.models import Model
 
 _AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 import torch
 
 from train.distributed import World
-from yolov4sdk.cpu import available_cpus
 from yolov4sdk.errors import DeviceError
+from yolov4sdk.system.cpu import available_cpus
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _MOST, _NEVER = 2**31 - 1, -1  # bytes

@@ -14,8 +14,8 @@ from train.machine import pick_device, tuned
 from train.progress import Reporter
 from train.run import RunFolder
 from train.settings import RESUMABLE, TrainSettings
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError, TrainingError
-from yolov4sdk.spec import ModelSpec
 
 
 def train(settings: TrainSettings, wish: StopWish | None = None) -> Position:

@@ -10,8 +10,8 @@ from train.plots_data import plot_batch, plot_evaluation, plot_labels, plot_pred
 from train.run import RunFolder
 from train.validate import validate
 from yolov4sdk.errors import MissingExtraError
-from yolov4sdk.files import atomic_write
 from yolov4sdk.models import Model
+from yolov4sdk.system.files import atomic_write
 
 _PANELS = (
     ("losses", ("box", "objectness", "classes")),

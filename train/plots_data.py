@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolov4sdk.datasets import DetectionDataset
-from yolov4sdk.draw import PALETTE, write_image
 from yolov4sdk.errors import MissingExtraError
-from yolov4sdk.evaluation import EvaluationResult
-from yolov4sdk.files import atomic_write
-from yolov4sdk.images import read_image
-from yolov4sdk.metrics import Prediction
-from yolov4sdk.preprocess import letterbox, letterbox_plan
+from yolov4sdk.imaging.draw import PALETTE, write_image
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan
+from yolov4sdk.measure.evaluation import EvaluationResult
+from yolov4sdk.measure.metrics import Prediction
+from yolov4sdk.system.files import atomic_write
 
 if TYPE_CHECKING:
     from train.loader import Batch

@@ -16,7 +16,7 @@ from typing import Any
 from train.checkpoint import STATE_FILE
 from train.settings import TrainSettings
 from yolov4sdk.errors import TrainingError
-from yolov4sdk.files import atomic_write
+from yolov4sdk.system.files import atomic_write
 
 SETTINGS_FILE, RUN_FILE, RESULTS_FILE = "settings.json", "run.json", "results.csv"
 _PACKAGES = ("yolov4sdk", "torch", "numpy", "opencv-python-headless", "faster-coco-eval")

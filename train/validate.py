@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolov4sdk.datasets import DetectionDataset
-from yolov4sdk.evaluation import EvaluationResult, evaluate
+from yolov4sdk.measure.evaluation import EvaluationResult, evaluate
 from yolov4sdk.models import Model
 
 

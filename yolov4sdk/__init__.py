@@ -15,28 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors
 from .errors import YOLOv4Error
+from .system import moved
 
 if TYPE_CHECKING:
+    from .contract.spec import ModelSpec
     from .detections import Detections
     from .detector import Detector
-    from .spec import ModelSpec
 
     __version__: str
 
 __all__ = ["Detections", "Detector", "ModelSpec", "YOLOv4Error", "__version__", "errors"]
 
-_MODULES = {"Detections": ".detections", "Detector": ".detector", "ModelSpec": ".spec"}
+_MODULES = {"Detections": ".detections", "Detector": ".detector", "ModelSpec": ".contract.spec"}
+
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for (PEP 562)."""
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            value: Any = version("yolov4sdk")
-        except PackageNotFoundError:  # a source tree that is not installed
-            value = "0+unknown"
+        from .system.version import __version__ as value
     elif name in _MODULES:
         value = getattr(import_module(_MODULES[name], __name__), name)
     else:

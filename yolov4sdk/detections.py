@@ -224,7 +224,7 @@ class Detections:
 
     def draw(self, image: Any) -> NDArray[np.uint8]:
         """A copy of the source image with boxes, names and scores, uint8 BGR [H, W, 3]."""
-        from .draw import draw
+        from .imaging.draw import draw
 
         return draw(self._pixels(image), self)
 
@@ -234,12 +234,12 @@ class Detections:
         Raises:
             SettingError: a suffix that OpenCV does not write.
         """
-        from .draw import write_image
+        from .imaging.draw import write_image
 
         return write_image(path, self.draw(image))
 
     def _pixels(self, image: Any) -> NDArray[np.uint8]:
-        from .images import read_image
+        from .imaging.images import read_image
 
         pixels = read_image(image)
         if pixels.shape[:2] != self.image_size:

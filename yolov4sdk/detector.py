@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .ahead import ahead
-from .artefacts import default_model
 from .backends import Backend, Outputs, load_backend
+from .backends.artefacts import default_model
 from .backends.base import ContextManager
-from .cpu import available_cpus
+from .backends.tta import augmented
+from .contract.spec import ModelSpec
 from .detections import Detections, resolve_classes, resolve_conf
 from .errors import SettingError
-from .images import Color, Pixels, read_image, read_scaled
-from .postprocess import check_thresholds, nms, suppress
-from .preprocess import Letterbox, Size, letterbox, letterbox_plan, to_input
-from .spec import ModelSpec
-from .tiling import Tiling, check_tiling, detect_tiled
-from .tta import augmented
+from .imaging.images import Color, Pixels, read_image, read_scaled
+from .imaging.preprocess import Letterbox, Size, letterbox, letterbox_plan, to_input
+from .results.postprocess import check_thresholds, nms, suppress
+from .results.tiling import Tiling, check_tiling, detect_tiled
+from .system.ahead import ahead
+from .system.cpu import available_cpus
 
 if TYPE_CHECKING:
-    from .streaming import Stream
+    from .streams.streaming import Stream
 
 _WORTH_THREADS: Final = 4
 """Images in a list: fewer are decoded before threads are of use (`python -m benchmarks
@@ -44,11 +44,11 @@ class Detector(ContextManager):
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
         size: (height, width) of the network's input, or one number for both; None is the
             model's usual size. A fixed graph takes its own alone.
-        conf, iou, max_det, agnostic, multi_label: see `yolov4sdk.postprocess.nms`. `conf` may
-            map class names or ids to thresholds; its key "default" is for the others (0.25).
+        conf, iou, max_det, agnostic, multi_label: see `yolov4sdk.results.postprocess.nms`. `conf`
+            may map class names or ids to thresholds; its key "default" is for the others (0.25).
         classes: names or ids to report; None is all.
-        tiles: a `yolov4sdk.tiling.Tiling`, or the side of a tile in pixels: large images are
-            cut into overlapping tiles, for small objects.
+        tiles: a `yolov4sdk.results.tiling.Tiling`, or the side of a tile in pixels: large images
+            are cut into overlapping tiles, for small objects.
         tta: ask about scaled and mirrored images too (slow); True, or the scales: (0.8, 1, 1.2).
         shape: "square" pads every image to `size`; "rect" to the smallest multiple of the
             stride, which is faster; "auto" is "rect" where the graph takes any size.
@@ -147,7 +147,7 @@ class Detector(ContextManager):
         """Detect objects in one image, or in each of a list, run in batches.
 
         Args:
-            images: what `yolov4sdk.images.read_image` takes, or a list or tuple of these.
+            images: what `yolov4sdk.imaging.images.read_image` takes, or a list or tuple of these.
             **overrides: conf, iou, max_det, classes, agnostic, multi_label, tiles for this call.
 
         Returns:
@@ -202,15 +202,15 @@ class Detector(ContextManager):
             **overrides: as for `__call__`.
 
         Returns:
-            Iterator and context manager of `yolov4sdk.streaming.Frame`: number, time (seconds),
-            image (BGR), detections, source, source_index.
+            Iterator and context manager of `yolov4sdk.streams.streaming.Frame`: number, time
+            (seconds), image (BGR), detections, source, source_index.
 
         Raises:
             VideoError, ImageError: here or while iterating; the subclass says what is wrong.
             MissingExtraError: PyAV is not installed.
             SettingError: a wrong option, or a URL without `allow_urls`.
         """
-        from .stream_sources import open_stream
+        from .streams.stream_sources import open_stream
 
         return open_stream(
             self,

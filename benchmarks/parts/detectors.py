@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import openvino
 
+from yolov4sdk.measure.timing import median_ratio
 from yolov4sdk.models.checkpoints import load_checkpoint
-from yolov4sdk.timing import median_ratio
 
 from ..runtimes import openvino_run
 from ..suite.models import prepared

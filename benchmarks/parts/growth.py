@@ -15,8 +15,8 @@ import numpy as np
 
 from export.options import ExportOptions
 from yolov4sdk import Detector
-from yolov4sdk.postprocess import suppress
-from yolov4sdk.timing import alternate
+from yolov4sdk.measure.timing import alternate
+from yolov4sdk.results.postprocess import suppress
 
 from ..nms import IOU, MOST, candidates
 from ..suite.models import exported, prepared, with_classes

@@ -13,12 +13,12 @@ import openvino
 import torch
 
 from yolov4sdk.backends import load_backend
+from yolov4sdk.imaging.preprocess import to_input
+from yolov4sdk.imaging.synthetic import drawn_image
+from yolov4sdk.measure.timing import alternate, median_ratio
+from yolov4sdk.measure.verify import canvas_batch
 from yolov4sdk.models import fold
 from yolov4sdk.models.checkpoints import load_checkpoint
-from yolov4sdk.preprocess import to_input
-from yolov4sdk.synthetic import drawn_image
-from yolov4sdk.timing import alternate, median_ratio
-from yolov4sdk.verify import canvas_batch
 
 from ..runtimes import Run, openvino_run, ort_run
 from ..suite.models import LARGE, prepared, work

@@ -6,7 +6,7 @@ import statistics
 
 import cv2
 
-from yolov4sdk.timing import alternate
+from yolov4sdk.measure.timing import alternate
 
 from ..nms import candidates, peers, share
 from ..suite.result import Cell, Options, Result, Table, Target

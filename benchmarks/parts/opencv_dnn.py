@@ -11,7 +11,7 @@ import numpy as np
 import openvino
 
 from export.options import ExportOptions
-from yolov4sdk.timing import median_ratio
+from yolov4sdk.measure.timing import median_ratio
 
 from ..runtimes import openvino_run, ort_run
 from ..suite.models import exported, prepared

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from yolov4sdk import Detector
-from yolov4sdk.images import decode
-from yolov4sdk.preprocess import letterbox, letterbox_plan
-from yolov4sdk.timing import alternate, median_ratio
+from yolov4sdk.imaging.images import decode
+from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan
+from yolov4sdk.measure.timing import alternate, median_ratio
 
 from ..suite.models import prepared_for_one
 from ..suite.result import Cell, Options, Result, Table, Target

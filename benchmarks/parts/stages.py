@@ -14,12 +14,12 @@ import numpy as np
 
 from yolov4sdk import Detections, Detector
 from yolov4sdk.backends import Outputs
-from yolov4sdk.draw import draw
-from yolov4sdk.images import decode
-from yolov4sdk.names import COCO
-from yolov4sdk.postprocess import nms
-from yolov4sdk.preprocess import letterbox, letterbox_plan, to_input
-from yolov4sdk.timing import alternate
+from yolov4sdk.contract.names import COCO
+from yolov4sdk.imaging.draw import draw
+from yolov4sdk.imaging.images import decode
+from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan, to_input
+from yolov4sdk.measure.timing import alternate
+from yolov4sdk.results.postprocess import nms
 
 from ..overhead import SIZE, Recorded
 from ..suite.result import Cell, Options, Result, Table

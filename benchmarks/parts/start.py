@@ -8,7 +8,7 @@ import sys
 import time
 from functools import partial
 
-from yolov4sdk.timing import alternate
+from yolov4sdk.measure.timing import alternate
 
 from ..install import run_statement
 from ..suite.models import PHOTOGRAPHS, prepared_for_one

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from yolov4sdk.synthetic import drawn_image
+from yolov4sdk.imaging.synthetic import drawn_image
 
 from ..suite.peers import run_peer
 from ..suite.profiles import torch_table

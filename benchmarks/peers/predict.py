@@ -65,8 +65,8 @@ class Ours:
     def __init__(self, file: str, image: str, size: int) -> None:
         from yolov4sdk import Detector
         from yolov4sdk.backends import load_backend
-        from yolov4sdk.images import read_image
-        from yolov4sdk.preprocess import letterbox_plan
+        from yolov4sdk.imaging.images import read_image
+        from yolov4sdk.imaging.preprocess import letterbox_plan
 
         self.image, self.pixels = image, read_image(image)
         self.backend = Timed(load_backend(file, "onnxruntime", "cpu"))
@@ -79,7 +79,7 @@ class Ours:
         """Letterbox and the step to the graph's input."""
         import numpy as np
 
-        from yolov4sdk.preprocess import letterbox, to_input
+        from yolov4sdk.imaging.preprocess import letterbox, to_input
 
         form = self.backend.spec.input_form
         if self.ready is None:
@@ -90,7 +90,7 @@ class Ours:
 
     def after(self) -> None:
         """Suppression of the last outputs, and the way back to the image's pixels."""
-        from yolov4sdk.postprocess import nms, suppress
+        from yolov4sdk.results.postprocess import nms, suppress
 
         outputs = self.backend.outputs
         boxes, scores = outputs.boxes[0], outputs.scores[0]

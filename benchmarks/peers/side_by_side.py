@@ -47,7 +47,7 @@ def _export(model: Any, size: int, path: Path) -> dict[str, Any]:
 def _in_torch(model: Any, size: int, ours: Path, seconds: float) -> dict[str, Any]:
     """Alternating rounds of both in eager torch, each at its own size."""
     from yolov4sdk.backends import load_backend
-    from yolov4sdk.timing import alternate
+    from yolov4sdk.measure.timing import alternate
 
     model = model.to(memory_format=torch.channels_last)
     theirs = torch.rand(1, 3, size, size).contiguous(memory_format=torch.channels_last)

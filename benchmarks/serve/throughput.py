@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 
 from yolov4sdk import Detector
-from yolov4sdk.timing import machine
+from yolov4sdk.measure.timing import machine
 
 from .load import Client, closed_loop, for_seconds, post
 from .service import PHOTOGRAPH, Service

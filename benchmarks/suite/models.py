@@ -23,11 +23,11 @@ from export.calibration import CalibrationSet
 from export.onnx_export import write_onnx
 from export.openvino_export import write_openvino
 from export.options import ExportOptions
-from yolov4sdk.artefacts import read_spec
+from yolov4sdk.backends.artefacts import read_spec
+from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.models import build_model
 from yolov4sdk.models.checkpoints import load_checkpoint, save_checkpoint
 from yolov4sdk.models.summary import gflops
-from yolov4sdk.spec import METADATA_KEY
 
 from ..calibrated import calibrated
 

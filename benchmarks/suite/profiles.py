@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from yolov4sdk.cpu import available_cpus
+from yolov4sdk.system.cpu import available_cpus
 
 RUNS = 5
 

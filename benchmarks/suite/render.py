@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolov4sdk.files import atomic_write
+from yolov4sdk.system.files import atomic_write
 
 from .parts import PARTS
 from .reasons import REASONS

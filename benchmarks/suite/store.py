@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from yolov4sdk.ceiling import copy_rate, matrix_rates
-from yolov4sdk.cpu import available_cpus
-from yolov4sdk.files import atomic_write
-from yolov4sdk.timing import machine
+from yolov4sdk.measure.ceiling import copy_rate, matrix_rates
+from yolov4sdk.measure.timing import machine
+from yolov4sdk.system.cpu import available_cpus
+from yolov4sdk.system.files import atomic_write
 
 from .parts import PARTS
 from .result import Result

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from yolov4sdk.postprocess import nms, suppress
-from yolov4sdk.preprocess import Letterbox
+from yolov4sdk.imaging.preprocess import Letterbox
+from yolov4sdk.results.postprocess import nms, suppress
 
 OUTPUTS = ("boxes", "scores", "class_ids", "count")
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ImageError
-from yolov4sdk.images import decode
-from yolov4sdk.preprocess import letterbox, letterbox_plan, to_input
-from yolov4sdk.spec import METADATA_KEY, ModelSpec
+from yolov4sdk.imaging.images import decode
+from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan, to_input
 
 
 class TritonPythonModel:

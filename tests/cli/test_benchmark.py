@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from yolov4sdk.benchmark import Case, Measurement, benchmark, operations, plot
-from yolov4sdk.ceiling import matrix_rates
 from yolov4sdk.cli import app
 from yolov4sdk.errors import SettingError
+from yolov4sdk.measure.benchmark import Case, Measurement, benchmark, operations, plot
+from yolov4sdk.measure.ceiling import matrix_rates
 from yolov4sdk.models import Model
 
 
@@ -112,6 +112,6 @@ def test_operations_of_a_model(tiny_model: Model) -> None:
 
 
 def test_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yolov4sdk.ceiling.SIDE", 64)
+    monkeypatch.setattr("yolov4sdk.measure.ceiling.SIDE", 64)
     rates = matrix_rates(rounds=1)
     assert {"fp32", "bf16"} <= set(rates) and all(rate > 0 for rate in rates.values())

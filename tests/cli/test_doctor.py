@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.test_cli import run
-from yolov4sdk import environment
+from yolov4sdk.system import environment
 
 
 def runtimes(**changes: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from yolov4sdk import Detections, Detector
 from yolov4sdk.cli import app
 from yolov4sdk.datasets import find_splits, load_dataset
+from yolov4sdk.datasets.labelling import as_datasets
 from yolov4sdk.errors import DatasetError, SettingError, YOLOv4Error
-from yolov4sdk.labelling import as_datasets
 
 CONF = 0.6
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from yolov4sdk.datasets import image_size
 from yolov4sdk.errors import ImageDecodeError, ImageNotFoundError
-from yolov4sdk.images import read_image
+from yolov4sdk.imaging.images import read_image
 
 
 def exif(orientation: int, order: str) -> bytes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolov4sdk.names import COCO
+from yolov4sdk.contract.names import COCO
 
 from ..conftest import REPOSITORY
 from ..tiny import make_micro

@@ -58,8 +58,8 @@ class Sandbox:
 
 def write_video(target: Path, photograph: Path) -> None:
     """Half a second of one photograph."""
-    from yolov4sdk.images import read_image
-    from yolov4sdk.video_writer import VideoWriter
+    from yolov4sdk.imaging.images import read_image
+    from yolov4sdk.streams.video_writer import VideoWriter
 
     with VideoWriter(target, 10) as writer:
         for _ in range(5):

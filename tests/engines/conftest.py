@@ -14,10 +14,10 @@ import yaml
 from export.half_onnx import convert_onnx
 from export.onnx_export import write_onnx
 from export.options import ExportOptions
-from yolov4sdk.cuda_driver import gpus
-from yolov4sdk.engines.flavour import FLAVOURS
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.definition import FOLDER
+from yolov4sdk.system.cuda_driver import gpus
+from yolov4sdk.tensorrt.flavour import FLAVOURS
 
 from ..tiny import make_micro
 

@@ -13,15 +13,15 @@ from torch import nn
 from export.half_onnx import convert_onnx
 from export.onnx_export import write_onnx
 from export.options import ExportOptions
-from yolov4sdk.cuda_driver import gpus
-from yolov4sdk.engines.build import Built, build_engine, require_space
-from yolov4sdk.engines.flavour import FLAVOURS
-from yolov4sdk.engines.layers import kernels
-from yolov4sdk.engines.options import EngineOptions
+from yolov4sdk.contract.onnx_header import read_onnx_spec
+from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.errors import DeviceError, ExportError, ForeignFileError, SettingError
 from yolov4sdk.models import build_model
-from yolov4sdk.onnx_header import read_onnx_spec
-from yolov4sdk.spec import METADATA_KEY
+from yolov4sdk.system.cuda_driver import gpus
+from yolov4sdk.tensorrt.build import Built, build_engine, require_space
+from yolov4sdk.tensorrt.flavour import FLAVOURS
+from yolov4sdk.tensorrt.layers import kernels
+from yolov4sdk.tensorrt.options import EngineOptions
 
 from .conftest import RTX, Graph, needs_no_gpu, needs_rtx, small
 

@@ -13,8 +13,8 @@ import torch
 from yolov4sdk.backends import device_memory as module
 from yolov4sdk.backends.device_array import as_device_array, from_dlpack
 from yolov4sdk.backends.device_memory import CHOICE_VARIABLE, TABLE, DeviceMemory, device_memory
-from yolov4sdk.cuda_driver import gpus, require_gpu
 from yolov4sdk.errors import BackendError, DeviceError, MissingExtraError, SettingError, TensorError
+from yolov4sdk.system.cuda_driver import gpus, require_gpu
 
 from .conftest import needs_no_gpu
 
@@ -64,7 +64,7 @@ def test_no_gpu_in_words_and_no_crash() -> None:
     reason = "no CUDA driver is installed|the CUDA driver finds no device"
     with pytest.raises(DeviceError, match=f"It needs an NVIDIA GPU: ({reason})"):
         require_gpu("It")
-    code = "from yolov4sdk.cuda_driver import gpus; assert gpus() == ()"
+    code = "from yolov4sdk.system.cuda_driver import gpus; assert gpus() == ()"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

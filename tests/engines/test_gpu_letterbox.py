@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from yolov4sdk.backends.gpu_letterbox import PIXEL
-from yolov4sdk.images import read_image
-from yolov4sdk.preprocess import PADDING, letterbox, letterbox_plan
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.preprocess import PADDING, letterbox, letterbox_plan
 
 WHOLE = r"""
 #include <math.h>

@@ -10,14 +10,14 @@ import json
 
 import pytest
 
-from yolov4sdk.engines.layers import (
+from yolov4sdk.errors import ExportError
+from yolov4sdk.tensorrt.layers import (
     check_precision,
     kernels,
     layers_of_json,
     layers_of_log,
     precision_table,
 )
-from yolov4sdk.errors import ExportError
 
 
 def layer(name: str, kind: str, key: str, before: str, after: str, metadata: str = "") -> dict:

@@ -13,22 +13,9 @@ from pathlib import Path
 import pytest
 
 from yolov4sdk import Detector
-from yolov4sdk.artefacts import read_spec
 from yolov4sdk.backends import load_backend
-from yolov4sdk.cuda_driver import Gpu, gpus, no_gpu_reason
-from yolov4sdk.engines import store
-from yolov4sdk.engines.build import build_engine
-from yolov4sdk.engines.options import EngineOptions, Profile
-from yolov4sdk.engines.sidecar import (
-    KEY_VARIABLE,
-    Sidecar,
-    capability_fits,
-    check_here,
-    read_sidecar,
-    sidecar_path,
-    version_fits,
-)
-from yolov4sdk.engines.store import cached_engine, describe, write_engine
+from yolov4sdk.backends.artefacts import read_spec
+from yolov4sdk.contract.onnx_header import read_onnx_spec
 from yolov4sdk.errors import (
     DeviceError,
     EngineMismatchError,
@@ -40,7 +27,20 @@ from yolov4sdk.errors import (
     TensorError,
     TruncatedFileError,
 )
-from yolov4sdk.onnx_header import read_onnx_spec
+from yolov4sdk.system.cuda_driver import Gpu, gpus, no_gpu_reason
+from yolov4sdk.tensorrt import store
+from yolov4sdk.tensorrt.build import build_engine
+from yolov4sdk.tensorrt.options import EngineOptions, Profile
+from yolov4sdk.tensorrt.sidecar import (
+    KEY_VARIABLE,
+    Sidecar,
+    capability_fits,
+    check_here,
+    read_sidecar,
+    sidecar_path,
+    version_fits,
+)
+from yolov4sdk.tensorrt.store import cached_engine, describe, write_engine
 
 from .conftest import RTX, Graph, needs_no_gpu, needs_rtx
 
@@ -284,7 +284,7 @@ def test_runs_as_onnxruntime_does(
     """Batches and sizes in turn, from eight threads, by either flavour that runs here."""
     import numpy as np
 
-    from yolov4sdk.verify import box_error
+    from yolov4sdk.measure.verify import box_error
 
     monkeypatch.setenv("YOLOV4SDK_CUDA", memory)
     monkeypatch.setenv(store.CACHE_VARIABLE, str(tmp_path))

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from export import ExportResult, export_model
+from yolov4sdk.measure.verify import box_error
 from yolov4sdk.models import Model, build_model
-from yolov4sdk.verify import box_error
 
 Exporter = Callable[..., ExportResult]
 

@@ -27,9 +27,9 @@ from yolov4sdk.errors import (
     SettingError,
     VerificationError,
 )
+from yolov4sdk.imaging.synthetic import drawn_image
 from yolov4sdk.models import Model, fold
 from yolov4sdk.models.checkpoints import save_checkpoint
-from yolov4sdk.synthetic import drawn_image
 
 from .conftest import Exporter, tiny
 

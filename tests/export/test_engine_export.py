@@ -18,12 +18,12 @@ from export.api import ENGINES
 from export.half_onnx import convert_onnx, round_onnx
 from yolov4sdk.backends import load_backend
 from yolov4sdk.cli import app
-from yolov4sdk.engines.sidecar import read_sidecar
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError, SettingError
+from yolov4sdk.imaging.synthetic import drawn_image
 from yolov4sdk.models import Model
 from yolov4sdk.models.checkpoints import save_checkpoint
-from yolov4sdk.spec import ModelSpec
-from yolov4sdk.synthetic import drawn_image
+from yolov4sdk.tensorrt.sidecar import read_sidecar
 
 from .conftest import Exporter, images, planar
 

@@ -12,8 +12,8 @@ from export import export_model
 from export.half_weights import restore_single, store_half
 from yolov4sdk.backends import load_backend
 from yolov4sdk.errors import ExportError, SettingError
+from yolov4sdk.measure.verify import box_error
 from yolov4sdk.models import Model
-from yolov4sdk.verify import box_error
 
 from ..tiny import make_tiny
 

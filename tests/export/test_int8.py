@@ -20,15 +20,15 @@ from export import ExportResult, export_model
 from export.calibration import HELD_OUT, CalibrationSet
 from export.int8 import badness
 from export.options import CALIBRATION_IMAGES
-from yolov4sdk.artefacts import read_spec
 from yolov4sdk.backends import load_backend
+from yolov4sdk.backends.artefacts import read_spec
 from yolov4sdk.cli.export import export as export_command
 from yolov4sdk.errors import DatasetError, SettingError, VerificationError
+from yolov4sdk.imaging.synthetic import drawn_image
+from yolov4sdk.measure.verify import Agreement
 from yolov4sdk.models import Model
 from yolov4sdk.models.checkpoints import save_checkpoint
-from yolov4sdk.openvino_runtime import openvino_core
-from yolov4sdk.synthetic import drawn_image
-from yolov4sdk.verify import Agreement
+from yolov4sdk.system.openvino_runtime import openvino_core
 
 from .conftest import onnx_of, tiny
 

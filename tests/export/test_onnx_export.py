@@ -10,11 +10,11 @@ import pytest
 
 from export import export_model
 from yolov4sdk.backends import load_backend
+from yolov4sdk.contract.onnx_header import read_onnx_spec
 from yolov4sdk.errors import TensorError
 from yolov4sdk.models import Model
 from yolov4sdk.models.official import import_official
-from yolov4sdk.onnx_header import read_onnx_spec
-from yolov4sdk.postprocess import nms
+from yolov4sdk.results.postprocess import nms
 
 from .conftest import (
     Exporter,

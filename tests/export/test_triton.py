@@ -22,7 +22,7 @@ from tests.tiny import make_micro
 from tests.tritonserver import free_port, triton
 from yolov4sdk import Detector
 from yolov4sdk.errors import BackendError, ExportError, SettingError, SpecError, TensorError
-from yolov4sdk.images import SUFFIXES
+from yolov4sdk.imaging.images import SUFFIXES
 
 CONF = 0.002
 SERVED = ("dynamic", "nms")

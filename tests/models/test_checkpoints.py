@@ -9,10 +9,10 @@ import safetensors.torch
 import torch
 
 from yolov4sdk import errors
-from yolov4sdk.artefacts import read_spec
+from yolov4sdk.backends.artefacts import read_spec
+from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.models import build_model
 from yolov4sdk.models.checkpoints import load_checkpoint, load_weights, save_checkpoint
-from yolov4sdk.spec import METADATA_KEY
 
 from .test_models import small
 

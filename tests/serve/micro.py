@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolov4sdk import ModelSpec
-from yolov4sdk.spec import METADATA_KEY
+from yolov4sdk.contract.spec import METADATA_KEY
 
 STRIDES = (8, 16, 32)
 

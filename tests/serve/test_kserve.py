@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from yolov4sdk import Detector, ModelSpec
-from yolov4sdk.kserve import HEADER_LENGTH, encode
-from yolov4sdk.spec import METADATA_KEY
+from yolov4sdk.backends.kserve import HEADER_LENGTH, encode
+from yolov4sdk.contract.spec import METADATA_KEY
 
 triton = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
 

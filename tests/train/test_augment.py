@@ -25,7 +25,7 @@ from train.augment import (
     warp_boxes,
 )
 from yolov4sdk.errors import SettingError
-from yolov4sdk.preprocess import PADDING
+from yolov4sdk.imaging.preprocess import PADDING
 
 CANVAS = (96, 128)
 QUIET = Augmentation.none()

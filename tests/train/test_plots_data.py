@@ -13,9 +13,9 @@ import torch
 from train.loader import Batch
 from train.plots_data import TILE, plot_batch, plot_evaluation, plot_predictions, plot_samples
 from yolov4sdk.datasets import DetectionDataset, load_dataset
-from yolov4sdk.draw import PALETTE
-from yolov4sdk.evaluation import evaluate
-from yolov4sdk.metrics import Prediction
+from yolov4sdk.imaging.draw import PALETTE
+from yolov4sdk.measure.evaluation import evaluate
+from yolov4sdk.measure.metrics import Prediction
 
 
 @pytest.fixture

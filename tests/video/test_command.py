@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_cli import run
-from yolov4sdk.video import VideoFile
+from yolov4sdk.streams.video import VideoFile
 
 from .pictures import MjpegServer, make_video, read_number
 

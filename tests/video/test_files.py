@@ -286,7 +286,7 @@ def test_memory_is_constant(
     detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more pictures are alive than the queues, the batches in work and the caller hold."""
-    from yolov4sdk import video as module
+    from yolov4sdk.streams import video as module
 
     alive: set[int] = set()
     most = 0

@@ -12,9 +12,9 @@ import pytest
 
 from yolov4sdk import Detector
 from yolov4sdk.errors import StreamTimeoutError, VideoNotFoundError
-from yolov4sdk.live import LiveSource, connect_camera
-from yolov4sdk.stream_sources import open_source
-from yolov4sdk.streaming import Stream
+from yolov4sdk.streams.live import LiveSource, connect_camera
+from yolov4sdk.streams.stream_sources import open_source
+from yolov4sdk.streams.streaming import Stream
 
 from .pictures import MjpegServer, make_video, read_number
 
@@ -84,7 +84,7 @@ def test_stride_of_a_live_source(detector: Detector, server: MjpegServer) -> Non
 def test_a_stopped_server_comes_back(
     detector: Detector, server: MjpegServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "yolov4sdk.live")
+    caplog.set_level(logging.INFO, "yolov4sdk.streams.live")
     with detector.stream(server.url, timeout=20) as stream:
         start(stream, [server])
         server.stop()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from yolov4sdk.errors import SettingError, VideoError
-from yolov4sdk.video import VideoFile
-from yolov4sdk.video_writer import VideoWriter
+from yolov4sdk.streams.video import VideoFile
+from yolov4sdk.streams.video_writer import VideoWriter
 
 from .pictures import numbered, read_number
 

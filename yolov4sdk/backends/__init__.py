@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from ..contract.safetensors_header import check_file
 from ..errors import ForeignFileError, SettingError
-from ..safetensors_header import check_file
 from .base import Backend, Outputs
 
 TABLE: Final = {

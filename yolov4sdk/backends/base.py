@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.spec import ModelSpec
 from ..errors import InputSizeError, SettingError, TensorError
-from ..spec import ModelSpec
 from .device_array import DeviceArray
 
 

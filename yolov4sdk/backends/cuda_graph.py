@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
-from ..cuda_driver import LIBRARY
 from ..errors import BackendError
+from ..system.cuda_driver import LIBRARY
 
 THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may go on using CUDA meanwhile."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ..preprocess import PADDING, Letterbox
+from ..imaging.preprocess import PADDING, Letterbox
 from .device_memory import Kernel, Stream
 
 NAME: Final = "letterbox"

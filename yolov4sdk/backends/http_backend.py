@@ -14,10 +14,10 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.spec import METADATA_KEY, ModelSpec
 from ..errors import BackendError, MissingExtraError, SettingError, TensorError
-from ..kserve import HEADER_LENGTH, decode, encode
-from ..spec import METADATA_KEY, ModelSpec
 from .base import ContextManager, Outputs, check_batch
+from .kserve import HEADER_LENGTH, decode, encode
 
 try:
     import httpx

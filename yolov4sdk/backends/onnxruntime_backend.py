@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cpu import available_cpus
+from ..contract.onnx_header import read_onnx_spec
+from ..contract.spec import ModelSpec
 from ..errors import BackendError, DeviceError, MissingExtraError
-from ..onnx_header import read_onnx_spec
-from ..spec import ModelSpec
+from ..system.cpu import available_cpus
 from .base import Backend, Outputs, SideBySide, check_batch, check_precision
 
 try:

@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cpu import available_cpus
+from ..contract.onnx_header import read_onnx_spec
+from ..contract.spec import METADATA_KEY, ModelSpec
 from ..errors import BackendError, DeviceError, SpecError
-from ..onnx_header import read_onnx_spec
-from ..openvino_runtime import load_openvino, openvino_core
-from ..spec import METADATA_KEY, ModelSpec
+from ..system.cpu import available_cpus
+from ..system.openvino_runtime import load_openvino, openvino_core
 from .base import Backend, Outputs, SideBySide, check_batch, check_precision
 
 load_openvino("The OpenVINO backend")

@@ -12,18 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cuda_driver import require_gpu
-from ..engines.build_log import Record, logger_of
-from ..engines.flavour import FLAVOURS, Flavour
-from ..engines.options import Profile
-from ..engines.sidecar import (
-    Sidecar,
-    check_engine_bytes,
-    check_here,
-    read_sidecar,
-    sidecar_path,
-)
-from ..engines.store import cache_folder, cached_engine
+from ..contract.names import default_names
+from ..contract.spec import ModelSpec
 from ..errors import (
     ArtefactError,
     BackendError,
@@ -32,10 +22,20 @@ from ..errors import (
     ForeignFileError,
     SpecError,
 )
-from ..files import atomic_write, sha256
-from ..names import default_names
-from ..preprocess import Letterbox
-from ..spec import ModelSpec
+from ..imaging.preprocess import Letterbox
+from ..system.cuda_driver import require_gpu
+from ..system.files import atomic_write, sha256
+from ..tensorrt.build_log import Record, logger_of
+from ..tensorrt.flavour import FLAVOURS, Flavour
+from ..tensorrt.options import Profile
+from ..tensorrt.sidecar import (
+    Sidecar,
+    check_engine_bytes,
+    check_here,
+    read_sidecar,
+    sidecar_path,
+)
+from ..tensorrt.store import cache_folder, cached_engine
 from . import gpu_letterbox
 from .base import ContextManager, Outputs, check_batch, check_precision
 from .device_array import Batch, as_device_array

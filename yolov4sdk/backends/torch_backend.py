@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cpu import available_cpus
 from ..errors import BackendError, DeviceError, MissingExtraError
+from ..system.cpu import available_cpus
 from .base import ContextManager, Outputs, check_batch, check_precision
 
 try:

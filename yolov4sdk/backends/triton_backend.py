@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.spec import METADATA_KEY, ModelSpec
 from ..errors import BackendError, MissingExtraError, SettingError, SpecError
-from ..spec import METADATA_KEY, ModelSpec
 from .base import ContextManager, Outputs, check_batch
 
 try:

@@ -13,15 +13,15 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ..backends import BY_SUFFIX, Backend
-from ..benchmark import Case, Measurement
-from ..benchmark import benchmark as measure
-from ..benchmark import plot as draw_plot
-from ..ceiling import matrix_rates
-from ..cuda_driver import gpus
 from ..datasets import load_dataset
 from ..errors import SettingError
-from ..evaluation import evaluate
-from ..timing import machine
+from ..measure.benchmark import Case, Measurement
+from ..measure.benchmark import benchmark as measure
+from ..measure.benchmark import plot as draw_plot
+from ..measure.ceiling import matrix_rates
+from ..measure.evaluation import evaluate
+from ..measure.timing import machine
+from ..system.cuda_driver import gpus
 from .console import wide_console
 
 if TYPE_CHECKING:

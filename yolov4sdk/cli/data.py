@@ -19,7 +19,7 @@ from ..datasets import (
     load_dataset,
     write_dataset,
 )
-from ..files import check_new_folder
+from ..system.files import check_new_folder
 
 data_app = typer.Typer(help="Look at data sets, convert and cut them.", no_args_is_help=True)
 
@@ -144,7 +144,7 @@ def decode_all(dataset: DetectionDataset) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from ..errors import ImageError
-    from ..images import read_image
+    from ..imaging.images import read_image
 
     def broken(index: int) -> bool:
         try:

@@ -17,11 +17,11 @@ from rich.progress import Progress
 
 from ..detections import Detections
 from ..detector import Detector
-from ..draw import write_image
 from ..errors import ImageError, SettingError
-from ..files import atomic_write
-from ..images import read_image
-from ..sources import expand
+from ..imaging.draw import write_image
+from ..imaging.images import read_image
+from ..imaging.sources import expand
+from ..system.files import atomic_write
 from .detect_video import all_streams, detect_streams
 from .effects import Effects
 from .options import parse_classes, parse_conf

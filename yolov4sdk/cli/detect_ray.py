@@ -21,7 +21,7 @@ def detect_ray(
     as_json: bool,
 ) -> None:
     """Run the job with a bar of its partitions; exit code 1 where images failed."""
-    from ..ray_job import detect_with_ray
+    from ..cluster.ray_job import detect_with_ray
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("partitions", total=None)

@@ -19,10 +19,10 @@ from rich.progress import Progress
 
 from ..detector import Detector
 from ..errors import SettingError, VideoError
-from ..files import atomic_write
-from ..stream_sources import is_stream
-from ..streaming import Frame, Stream
-from ..video_writer import VideoWriter
+from ..streams.stream_sources import is_stream
+from ..streams.streaming import Frame, Stream
+from ..streams.video_writer import VideoWriter
+from ..system.files import atomic_write
 from .effects import Effects
 from .window import Window
 

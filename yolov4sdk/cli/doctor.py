@@ -14,7 +14,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Tell versions, devices and extras, and what does not go together (exit code 1)."""
-    from ..environment import report
+    from ..system.environment import report
 
     found = report()
     if as_json:

@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..anonymise import How, anonymise
 from ..detections import Detections, resolve_classes
-from ..draw import draw
 from ..errors import SettingError
-from ..images import read_image
-from ..regions import Regions
-from ..tracking import Tracker, Trails
+from ..imaging.draw import draw
+from ..imaging.images import read_image
+from ..results.anonymise import How, anonymise
+from ..results.regions import Regions
+from ..results.tracking import Tracker, Trails
 from .options import parse_classes, parse_points
 
 MASK_THRESHOLD: Final = 128

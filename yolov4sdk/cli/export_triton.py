@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from ..artefacts import default_model
+from ..backends.artefacts import default_model
 
 
 def export_triton(

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..artefacts import read_spec
+from ..backends.artefacts import read_spec
 
 
 def info(

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..datasets import write_dataset
+from ..datasets.labelling import as_datasets
 from ..detections import Detections, resolve_classes
 from ..detector import Detector
 from ..errors import ImageError
-from ..files import check_new_folder
-from ..labelling import as_datasets
-from ..sources import expand
+from ..imaging.sources import expand
+from ..system.files import check_new_folder
 from .detect import _run
 from .options import parse_classes, parse_conf
 

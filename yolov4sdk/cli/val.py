@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..backends import load_backend
+from ..backends.tta import augmented
 from ..datasets import DetectionDataset, load_dataset
-from ..evaluation import EvaluationResult, evaluate, print_result
-from ..files import atomic_write
-from ..metrics import coco_results
-from ..tta import augmented
+from ..measure.evaluation import EvaluationResult, evaluate, print_result
+from ..measure.metrics import coco_results
+from ..system.files import atomic_write
 
 
 def val(

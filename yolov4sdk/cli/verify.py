@@ -15,10 +15,10 @@ from rich.table import Table
 from ..backends import Backend, load_backend
 from ..datasets import find_images, load_dataset
 from ..errors import SettingError
-from ..evaluation import evaluate
-from ..synthetic import drawn_image, noise
-from ..tolerance import TOLERANCES, complaints, lowest_precision
-from ..verify import Agreement, common_size, compare_artefacts
+from ..imaging.synthetic import drawn_image, noise
+from ..measure.evaluation import evaluate
+from ..measure.tolerance import TOLERANCES, complaints, lowest_precision
+from ..measure.verify import Agreement, common_size, compare_artefacts
 from .console import wide_console
 
 

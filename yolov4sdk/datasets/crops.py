@@ -11,8 +11,8 @@ import numpy as np
 
 from yolov4sdk.datasets.dataset import DetectionDataset
 from yolov4sdk.errors import DatasetError, SettingError
-from yolov4sdk.files import atomic_folder
-from yolov4sdk.images import read_image
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.system.files import atomic_folder
 
 
 def write_crops(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from yolov4sdk.errors import ImageDecodeError, ImageNotFoundError
-from yolov4sdk.images import read_image
-from yolov4sdk.jpeg import HEAD, jpeg_size
+from yolov4sdk.imaging.images import read_image
+from yolov4sdk.imaging.jpeg import HEAD, jpeg_size
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Final
 from yolov4sdk.datasets import coco, voc, yolo
 from yolov4sdk.datasets.dataset import DetectionDataset
 from yolov4sdk.errors import DatasetError
-from yolov4sdk.sources import expand
+from yolov4sdk.imaging.sources import expand
 
 SPLITS: Final = ("train", "val", "test")
 
@@ -55,7 +55,7 @@ def find_images(source: str | Path, split: str = "train") -> list[Path]:
     """The image files of a data set's split, a folder (with its subfolders), a glob or one file.
 
     Args:
-        source: as `load_dataset` takes it, or as `yolov4sdk.sources.expand` does.
+        source: as `load_dataset` takes it, or as `yolov4sdk.imaging.sources.expand` does.
         split: of a data set; a plain folder has none.
 
     Raises:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from yolov4sdk.errors import DatasetError
-from yolov4sdk.images import SUFFIXES
+from yolov4sdk.imaging.images import SUFFIXES
 
 
 def resolve_inside(text: str, folder: Path, root: Path, source: Path) -> Path:

@@ -10,7 +10,7 @@ from yolov4sdk.datasets.cleaning import RawImage, assemble
 from yolov4sdk.datasets.dataset import DatasetReport, DetectionDataset
 from yolov4sdk.datasets.paths import read_text
 from yolov4sdk.errors import DatasetError
-from yolov4sdk.images import SUFFIXES
+from yolov4sdk.imaging.images import SUFFIXES
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _MAX_XML = 16 << 20  # bytes

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 from yolov4sdk.datasets.dataset import Boxes, DetectionDataset, to_pixels
 from yolov4sdk.datasets.load import SPLITS
 from yolov4sdk.errors import DatasetError, SettingError
-from yolov4sdk.files import atomic_folder
+from yolov4sdk.system.files import atomic_folder
 
 Form = Literal["yolo", "coco", "voc"]
 Transfer = Literal["copy", "symlink", "hardlink"]

@@ -9,8 +9,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("Models in PyTorch", "torch", "torch") from error
 
+from .build import build_model
 from .definition import BUILT_IN, load_definition
 from .fold import fold
-from .model import Model, build_model
+from .model import Model
 
 __all__ = ["BUILT_IN", "Model", "build_model", "fold", "load_definition"]

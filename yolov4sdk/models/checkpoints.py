@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..contract.safetensors_header import read_header, spec_of
+from ..contract.spec import METADATA_KEY, ModelSpec
 from ..errors import ForeignFileError, MissingExtraError, StateDictError
-from ..files import atomic_write
-from ..safetensors_header import read_header, spec_of
-from ..spec import METADATA_KEY, ModelSpec
-from .model import Model, build_model
+from ..system.files import atomic_write
+from .build import build_model
+from .model import Model
 
 OPTIONAL_SUFFIX = "num_batches_tracked"
 """Buffers that only torch's cumulative average needs; old checkpoints lack them."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..contract.names import default_names
+from ..contract.spec import Anchors
 from ..errors import MissingExtraError, ModelConfigError, NamesError
-from ..names import default_names
-from ..spec import Anchors
 
 FOLDER: Final = Path(__file__).parent
 

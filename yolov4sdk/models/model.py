@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor, nn
 
+from ..contract.spec import ModelSpec, check_size
 from ..errors import InputSizeError, ModelConfigError
-from ..spec import Anchors, ModelSpec, check_size
 from .blocks import (
     SPPCSP,
     Bottleneck,
@@ -21,7 +20,7 @@ from .blocks import (
     DarknetCSP2,
     DarknetSPPCSP,
 )
-from .definition import Definition, Layer, load_definition
+from .definition import Definition, Layer
 from .detect import Detect, cxcywh_to_xyxy
 
 ARCHITECTURE_KEY: Final = "darknet"
@@ -100,22 +99,6 @@ class Model(nn.Module):
             return maps
         boxes, objectness, classes = self.detect.decode(maps)
         return cxcywh_to_xyxy(boxes), objectness * classes
-
-
-def build_model(
-    architecture: str | Path | Mapping[str, Any],
-    names: Sequence[str] | None = None,
-    anchors: Anchors | None = None,
-) -> Model:
-    """Build a network with fresh weights; see `load_definition` for the arguments.
-
-    The mapping may also be that of a Darknet graph, as an imported model's spec has it.
-    """
-    if isinstance(architecture, Mapping) and ARCHITECTURE_KEY in architecture:
-        from .darknet.network import DarknetModel
-
-        return DarknetModel.from_architecture(architecture, names, anchors)
-    return Model(load_definition(architecture, names, anchors))
 
 
 Shape = tuple[int, Fraction]

@@ -9,6 +9,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from ..contract.names import default_names
+from ..contract.safetensors_header import check_file
+from ..contract.spec import Anchors
 from ..errors import (
     ForeignFileError,
     ModelConfigError,
@@ -16,10 +19,7 @@ from ..errors import (
     SpecError,
     StateDictError,
 )
-from ..files import sha256
-from ..names import default_names
-from ..safetensors_header import check_file
-from ..spec import Anchors
+from ..system.files import sha256
 from .blocks import BN_EPS
 from .checkpoints import load_weights
 from .definition import BUILT_IN, KEYS, Definition, load_definition

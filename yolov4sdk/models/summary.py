@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .build import build_model
 from .definition import BUILT_IN
-from .model import Model, build_model
+from .model import Model
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -31,9 +31,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from yolov4sdk.cpu import available_cpus
-from yolov4sdk.kserve import HEADER_LENGTH, encode
-from yolov4sdk.timing import machine, median_ratio
+from yolov4sdk.backends.kserve import HEADER_LENGTH, encode
+from yolov4sdk.measure.timing import machine, median_ratio
+from yolov4sdk.system.cpu import available_cpus
 
 from ..load import Answer, closed_loop, for_seconds, open_loop, percentile, post, statuses
 from ..service import ROOT, free_port

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from ...contract.spec import Anchors, Decoding, check_size
 from ...errors import InputSizeError, ModelConfigError
-from ...spec import Anchors, Decoding, check_size
 from .cfg import Section, failure, parse_cfg
 from .keys import READ, check_keys
 

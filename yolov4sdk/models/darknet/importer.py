@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelConfigError, NamesError
-from ...files import sha256
+from ...system.files import sha256
 from ..definition import load_definition
 from ..model import Model
 from .graph import Graph, load_graph

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...contract.names import default_names
+from ...contract.spec import Anchors, ModelSpec
 from ...errors import ModelConfigError
-from ...names import default_names
-from ...spec import Anchors, ModelSpec
 from ..blocks import BN_MOMENTUM, Conv
 from ..detect import Detect, cell_grid
 from ..model import ARCHITECTURE_KEY, Model

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...contract.safetensors_header import check_file
 from ...errors import ForeignFileError, TruncatedFileError, WeightsCountError
-from ...safetensors_header import check_file
 from .graph import Convolution
 
 LARGEST_VERSION: Final = 1000

@@ -1,0 +1,1 @@
+"""Detection on many machines, with Ray."""

@@ -1,0 +1,103 @@
+"""The metadata of an ONNX file, read without any library and without its weights.
+
+An ONNX file is one protobuf message, ModelProto: fields one after the other, each a key
+(field number and wire type) and a value. Field 14 holds the metadata entries (key, value);
+the rest is skipped by its length, so that a 1 GB file costs a few reads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Final
+
+from ..errors import ForeignFileError, SpecError, TruncatedFileError
+from .safetensors_header import check_file
+from .spec import METADATA_KEY, ModelSpec
+
+METADATA_FIELD: Final = 14
+MAX_ENTRY: Final = 50_000_000
+
+
+def read_onnx_spec(path: str | Path) -> ModelSpec:
+    """The ModelSpec inside an ONNX file.
+
+    Raises:
+        ArtefactNotFoundError, EmptyFileError, TruncatedFileError, ForeignFileError: as they say.
+        SpecError: an ONNX file without a spec, or with a wrong one.
+    """
+    text = read_onnx_metadata(path).get(METADATA_KEY)
+    if text is None:
+        raise SpecError(
+            f"{path} holds no ModelSpec, so its outputs and classes are unknown; export the model "
+            "with `yolov4sdk export`"
+        )
+    return ModelSpec.from_json(text)
+
+
+def read_onnx_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata entries of an ONNX file.
+
+    Raises:
+        ArtefactNotFoundError, EmptyFileError, TruncatedFileError, ForeignFileError: as they say.
+    """
+    path = check_file(path)
+    size = path.stat().st_size
+    metadata: dict[str, str] = {}
+    with path.open("rb") as file:
+        while file.tell() < size:
+            number, wire = _key(file, path)
+            if wire == 0:
+                _varint(file, path)
+            elif wire == 2:
+                length = _varint(file, path)
+                if file.tell() + length > size:
+                    raise TruncatedFileError(
+                        f"{path} ends inside its field {number}; download or export it again"
+                    )
+                if number == METADATA_FIELD and length <= MAX_ENTRY:
+                    key, value = _entry(file.read(length), path)
+                    metadata[key] = value
+                else:
+                    file.seek(length, 1)
+            else:
+                raise _foreign(path)
+    return metadata
+
+
+def _key(file: IO[bytes], path: Path) -> tuple[int, int]:
+    number, wire = divmod(_varint(file, path), 8)
+    if not 1 <= number <= 30:  # ModelProto's fields; other files fail here at once
+        raise _foreign(path)
+    return number, wire
+
+
+def _varint(file: IO[bytes], path: Path) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise TruncatedFileError(f"{path} ends too early; download or export it again")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise _foreign(path)
+
+
+def _entry(data: bytes, path: Path) -> tuple[str, str]:
+    """StringStringEntryProto: key is field 1, value is field 2."""
+    import io
+
+    stream, fields = io.BytesIO(data), {1: b"", 2: b""}
+    while stream.tell() < len(data):
+        number, wire = divmod(_varint(stream, path), 8)
+        if wire != 2:
+            raise _foreign(path)
+        fields[number] = stream.read(_varint(stream, path))
+    try:
+        return fields[1].decode(), fields[2].decode()
+    except UnicodeDecodeError as error:
+        raise _foreign(path) from error
+
+
+def _foreign(path: Path) -> ForeignFileError:
+    return ForeignFileError(f"{path} is no ONNX file")

@@ -1,0 +1,65 @@
+"""Auto-labelling: what a detector finds, as a data set to correct and to train on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..detections import Detections
+from ..errors import DatasetError, SettingError
+from .cleaning import RawImage, assemble
+from .dataset import DatasetReport, DetectionDataset
+
+
+def as_datasets(
+    found: Iterable[tuple[Path, Detections]], names: Sequence[str], val: float = 0.2
+) -> list[DetectionDataset]:
+    """Detections as labels: a training split and, where there are enough images, a val split.
+
+    Boxes are cleaned as those of any data set. An image's split depends on its name alone, as
+    far as the share allows, and both splits get images with and without objects.
+
+    Args:
+        found: image files and what was found in them.
+        names: the classes wanted, a selection of the detections' names; their order sets the ids.
+        val: the part of the images for validation, 0 (none) to less than 1.
+
+    Raises:
+        SettingError: `val` is outside its range.
+        DatasetError: nothing was found in any image.
+    """
+    if not 0 <= val < 1:
+        raise SettingError(f"the part for validation is 0 to less than 1, got {val}")
+    images = [_labels(path, detections, names) for path, detections in found]
+    if not any(image.boxes for image in images):
+        raise DatasetError(
+            f"no object was found in {len(images)} images, so there is nothing to label; lower "
+            "--conf or take another model"
+        )
+    splits: dict[str, list[RawImage]] = {"train": [], "val": []}
+    images.sort(key=lambda image: hashlib.sha256(image.path.name.encode()).digest())
+    labelled = [image for image in images if image.boxes]
+    divided = val > 0 and len(labelled) > 1  # a split without any object could not be read
+    for group in (labelled, [image for image in images if not image.boxes]):
+        count = round(val * len(group)) if divided else 0
+        if divided and group is labelled:
+            count = min(max(count, 1), len(group) - 1)
+        splits["val"] += group[:count]
+        splits["train"] += group[count:]
+    return [
+        assemble(
+            sorted(part, key=lambda image: image.path), names,
+            split=split, source=Path("detections"), report=DatasetReport(),
+        )
+        for split, part in splits.items() if part
+    ]  # fmt: skip
+
+
+def _labels(path: Path, detections: Detections, names: Sequence[str]) -> RawImage:
+    rows = [
+        (float(names.index(label)), *box)
+        for label, box in zip(detections.labels, detections.xyxy.tolist(), strict=True)
+        if label in names
+    ]
+    return RawImage(path, rows)

@@ -1,0 +1,1 @@
+"""Images: reading, decoding, letterboxing, drawing."""

@@ -1,0 +1,1 @@
+"""Videos, live sources and writing them."""

@@ -1,0 +1,1 @@
+"""Files, processor, drivers and the installed packages."""
