@@ -84,7 +84,7 @@ def test_stride_of_a_live_source(detector: Detector, server: MjpegServer) -> Non
 def test_a_stopped_server_comes_back(
     detector: Detector, server: MjpegServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "yolov4sdk.streams.live")
+    caplog.set_level(logging.INFO, "yolov4sdk.live")
     with detector.stream(server.url, timeout=20) as stream:
         start(stream, [server])
         server.stop()

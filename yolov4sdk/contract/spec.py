@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 from ..errors import InputSizeError, NamesError, SpecError
 
 FORMAT_VERSION: Final = 1
-METADATA_KEY: Final = "yolov4sdk.contract.spec"
+METADATA_KEY: Final = "yolov4sdk.spec"
 """The key under which safetensors, ONNX and OpenVINO files hold the JSON."""
 
 Decoding = Literal["scaled", "darknet"]

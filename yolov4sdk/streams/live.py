@@ -30,13 +30,13 @@ OPTIONS: Final = {
 Stamped = tuple[float | None, NDArray[np.uint8]]
 Connect = Callable[["LiveSource", float], Iterator[Stamped]]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("yolov4sdk.live")
 
 
 class LiveSource:
     """A source that is opened again when it fails. See `yolov4sdk.streams.video.Reader`.
 
-    The log (`yolov4sdk.streams.live`) says when it is lost and when it is back;
+    The log (`yolov4sdk.live`) says when it is lost and when it is back;
     `counts.reconnects` too.
 
     Args:

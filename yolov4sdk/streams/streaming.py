@@ -26,7 +26,7 @@ from .video import Picture, Reader
 
 STOP_SECONDS: Final = 1.0  # longest wait for threads that hang in silent connections
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("yolov4sdk.streaming")
 
 
 @dataclass(frozen=True, eq=False)
