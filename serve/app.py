@@ -5,29 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import ORJSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from yolov4sdk import __version__
 from yolov4sdk.errors import YOLOv4Error
 
-from . import admin, detect, operation, stream
+from .access import Access
 from .drain import Drain
 from .engine import Engine
-from .keys import Guard, Keys
-from .middleware import REQUEST_ID, Bodies, Edge, request_id
+from .keys import Keys
+from .middleware import REQUEST_ID, Bodies, Edge, Problems, request_id
 from .problems import Problem
+from .routes import routes
 from .schemas import DetectAnswer, ProblemBody
 from .settings import Settings, load_settings
-from .shedding import Shedding
 from .tracing import Tracing
 
 DESCRIPTION = """Scaled-YOLOv4 object detection.
@@ -67,21 +65,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="yolov4sdk", version=__version__, description=DESCRIPTION, lifespan=lifespan,
-        docs_url=None, redoc_url=None,  # their pages load scripts from elsewhere
+        # its own routes for these are open to everybody and load scripts from elsewhere
+        openapi_url=None, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
     app.state.engine, app.state.keys, app.state.streams = engine, keys, 0
-    for router in (detect.router, admin.router, operation.router, stream.router):
-        app.include_router(router)
-    for name in ("page", "kserve"):
-        if find_spec(f"serve.{name}"):
-            app.include_router(import_module(f"serve.{name}").router)
+    app.router.routes.extend(routes())
     _add_handlers(app)
     _describe(app, settings)
     # The last one added is the outermost.
     app.add_middleware(Bodies, settings=settings)
-    app.add_middleware(Shedding, engine=engine)
-    app.add_middleware(Guard, keys=keys)
+    app.add_middleware(Access, routes=app.router.routes, keys=keys, refuse=lambda model: engine.refuse(model))
+    app.add_middleware(Problems)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors, allow_methods=["GET", "POST"],
@@ -96,8 +91,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_handlers(app: FastAPI) -> None:
     def answer(problem: Problem) -> Response:
-        return ORJSONResponse(
-            problem.body(request_id.get()), problem.status, problem.headers,
+        return Response(
+            orjson.dumps(problem.body(request_id.get())), problem.status, problem.headers,
             media_type="application/problem+json",
         )  # fmt: skip
 

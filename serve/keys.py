@@ -6,19 +6,14 @@ import hashlib
 import hmac
 import math
 import time
-from typing import Final
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .problems import Problem
 from .settings import ApiKey
-
-GUARDED: Final = ("/v1/", "/v2/models", "/v2/repository")
-"""Prefixes of what needs a key; the page, its document, health and metrics need none."""
 
 
 class Keys:
@@ -66,19 +61,3 @@ class Keys:
             429, detail=f"the key {key.name} is allowed {key.rate}",
             headers={"Retry-After": str(wait)},
         )  # fmt: skip
-
-
-class Guard:
-    """Lets requests with a key through; WebSockets are guarded by their route."""
-
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
-        self._app, self._keys = app, keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the ASGI specification."""
-        if scope["type"] == "http" and scope["path"].startswith(GUARDED):
-            key = self._keys.identify(Headers(scope=scope))
-            scope["api_key"] = key.name if key else None
-            scope["admin"] = key is not None and key.admin
-            self._keys.hit(key)
-        await self._app(scope, receive, send)

@@ -99,15 +99,6 @@ class Edge:
 
         try:
             await self._app(scope, receive, answer)
-        except Problem as problem:  # raised outside the routes
-            if not status:
-                await send_problem(problem, answer)
-        except Exception:
-            log.exception("a request failed")
-            if not status:
-                await send_problem(
-                    Problem(500, detail="see the service's log for this request id"), answer
-                )
         finally:
             self._count(scope, status, time.perf_counter() - started)
 
@@ -121,7 +112,7 @@ class Edge:
             "%s %s %s", scope["method"], route, shown,
             extra={"fields": {
                 "method": scope["method"], "route": route, "status": status or 499,
-                "ms": round(seconds * 1000, 2), "key": scope.get("api_key"),
+                "ms": round(seconds * 1000, 2), "key": getattr(scope.get("api_key"), "name", None),
                 "client": (scope.get("client") or ("",))[0],
             }},
         )  # fmt: skip
@@ -131,6 +122,37 @@ def _method(scope: Scope) -> str:
     """A method as a label: clients may send any word."""
     known = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
     return scope["method"] if scope["method"] in known else "other"
+
+
+class Problems:
+    """Answers what is raised outside the routes. Inside CORS: a page may read these answers too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Problem as problem:
+            if not started:
+                await send_problem(problem, send)
+        except Exception:
+            log.exception("a request failed")
+            if not started:
+                await send_problem(
+                    Problem(500, detail="see the service's log for this request id"), send
+                )
 
 
 class Bodies:

@@ -7,6 +7,7 @@ For a service that spreads over the nodes of a Ray cluster. On one machine the s
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any, Final
 
 from yolov4sdk import Detections, Detector
@@ -14,9 +15,16 @@ from yolov4sdk.errors import ImageError, MissingExtraError, SettingError
 from yolov4sdk.imaging.images import decode
 
 try:
+    from pydantic import TypeAdapter, ValidationError
     from ray import serve
     from starlette.requests import Request
     from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    from .access import find
+    from .keys import Keys
+    from .problems import Problem
+    from .settings import API_KEYS, ApiKey
 except ImportError as error:
     raise MissingExtraError("The Ray Serve deployment", "ray-serve", "ray[serve]") from error
 
@@ -30,25 +38,41 @@ OPTIONS: Final = {"replicas": 1, "max_ongoing": 16, "max_queued": 64, "cpus": 1.
 class DetectorService:
     """POST an encoded image to /v1/detect; the answer is `Detections.to_dict` as JSON.
 
-    413 a body over 20 MB, 422 no image, 503 (by Ray Serve) when the queue is full. One model a
-    replica; requests that come together run as one batch.
+    With keys, as the service of `serve.app` takes them, 401 without a known one and 429 above its
+    rate, which is counted in each replica. 413 a body over 20 MB, 422 no image, 503 (by Ray Serve)
+    when the queue is full. One model a replica; requests that come together run as one batch.
     """
 
-    def __init__(self, model: str | None, options: dict[str, Any]) -> None:
-        self._detector = Detector(model, **options)
+    def __init__(
+        self, model: str | None, options: dict[str, Any], keys: tuple[ApiKey, ...] = ()
+    ) -> None:
+        self._detector, self._keys = Detector(model, **options), Keys(keys)
+        paths = ("/v1/detect", "/v1/detect/")
+        self._routes = [Route(path, self._answer, methods=["POST"]) for path in paths]
 
     async def __call__(self, request: Request) -> JSONResponse:
         """Answer one request."""
-        if request.url.path.rstrip("/") != "/v1/detect" or request.method != "POST":
-            return _problem(404, "POST an image to /v1/detect")
+        try:
+            self._keys.hit(self._keys.identify(request.headers))  # no route here is open
+            matched = find(self._routes, request.scope)
+            if matched is None or matched.allow:
+                raise Problem(404, detail="POST an image to /v1/detect")
+            return await self._answer(request)
+        except Problem as problem:
+            return JSONResponse(
+                problem.body(), problem.status, problem.headers,
+                media_type="application/problem+json",
+            )  # fmt: skip
+
+    async def _answer(self, request: Request) -> JSONResponse:
         body = bytearray()
         async for part in request.stream():
             body += part
             if len(body) > MAX_BODY:
-                return _problem(413, f"the body is larger than {MAX_BODY:,} bytes")
+                raise Problem(413, detail=f"the body is larger than {MAX_BODY:,} bytes")
         found = await self._detect(bytes(body))
         if isinstance(found, ImageError):
-            return _problem(422, str(found))
+            raise Problem(422, detail=str(found))
         return JSONResponse(found.to_dict())
 
     @serve.batch(  # type: ignore[untyped-decorator]
@@ -72,11 +96,13 @@ def build(arguments: dict[str, Any]) -> Any:
     """The application for `serve run` and `ray.serve.run`.
 
     Args:
-        arguments: model (a path that every node reads; default: the embedded one), `OPTIONS`, and
-            what else `Detector` takes, for example conf. The command line gives strings.
+        arguments: model (a path that every node reads; default: the embedded one), `OPTIONS`,
+            api_keys (JSON, as the setting of the service; default: the environment variable
+            YOLOV4SDK_API_KEYS), and what else `Detector` takes, for example conf. The command line
+            gives strings.
 
     Raises:
-        SettingError: an option of the deployment that is no number.
+        SettingError: an option of the deployment that is no number, or keys that are none.
     """
     given = dict(arguments)
     model = given.pop("model", None)
@@ -84,6 +110,7 @@ def build(arguments: dict[str, Any]) -> Any:
         chosen = {key: float(given.pop(key, default)) for key, default in OPTIONS.items()}
     except ValueError as error:
         raise SettingError(f"{', '.join(OPTIONS)} are numbers: {error}") from error
+    keys = _keys(given.pop("api_keys", None) or os.environ.get(API_KEYS, "[]"))
     options = {key: _number(value) for key, value in given.items()}
     options.setdefault("threads", max(1, int(chosen["cpus"])))
     deployment = serve.deployment(
@@ -93,7 +120,16 @@ def build(arguments: dict[str, Any]) -> Any:
         max_queued_requests=int(chosen["max_queued"]),
         ray_actor_options={"num_cpus": chosen["cpus"], "num_gpus": chosen["gpus"]},
     )(DetectorService)
-    return deployment.bind(model, options)
+    return deployment.bind(model, options, keys)
+
+
+def _keys(text: str) -> tuple[ApiKey, ...]:
+    try:
+        return TypeAdapter(tuple[ApiKey, ...]).validate_json(text)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in wrong["loc"])
+        raise SettingError(f"{API_KEYS}: {where} {wrong['msg']}") from None
 
 
 def _number(value: Any) -> Any:
@@ -104,8 +140,3 @@ def _number(value: Any) -> Any:
         except ValueError:
             continue
     return value
-
-
-def _problem(status: int, detail: str) -> JSONResponse:
-    body = {"type": "about:blank", "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")

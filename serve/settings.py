@@ -22,6 +22,7 @@ from yolov4sdk.errors import SettingError
 PREFIX: Final = "YOLOV4SDK_"
 CONFIG: Final = "YOLOV4SDK_CONFIG"
 """Environment variable with the path of a TOML file of settings."""
+API_KEYS: Final = PREFIX + "API_KEYS"
 CLIENT_KEY: Final = "YOLOV4SDK_API_KEY"
 """Environment variable of the client's key, which may be set beside a service."""
 

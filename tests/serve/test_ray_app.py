@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import urllib.error
@@ -13,7 +14,7 @@ import pytest
 
 from tests.tritonserver import free_port
 from yolov4sdk import Detector
-from yolov4sdk.errors import SettingError
+from yolov4sdk.errors import ImageError, SettingError
 
 pytest.importorskip("ray.serve", reason='no Ray Serve here: pip install "yolov4sdk[ray-serve]"')
 import ray
@@ -77,3 +78,49 @@ def test_wrong_options_are_said() -> None:
 
     with pytest.raises(SettingError, match="replicas"):
         build({"replicas": "many"})
+
+
+async def ask(service, path: str, root: str = "", key: str = "", body: bytes = b"") -> int:
+    from starlette.requests import Request
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    scope = {
+        "type": "http", "method": "POST", "path": root + path, "root_path": root,
+        "query_string": b"", "headers": [(b"x-api-key", key.encode())] * bool(key),
+    }  # fmt: skip
+    return (await service(Request(scope, receive))).status_code
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("root", ["", "/prefix"])
+async def test_keys_hold_behind_a_prefix(
+    micro_artefacts, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serve.ray_app import DetectorService
+    from serve.settings import ApiKey
+
+    async def no_image(self, body: bytes) -> ImageError:
+        return ImageError("no image")
+
+    monkeypatch.setattr(DetectorService, "_detect", no_image)  # its queue works in a replica only
+    digest = hashlib.sha256(b"secret").hexdigest()
+    keys = (ApiKey(name="user", sha256=digest, rate="2/hour"),)
+    service = DetectorService(str(micro_artefacts["onnxruntime"]), {"threads": 1}, keys)
+    for path in ("/v1/detect", "/v1/detect/", "/other"):
+        assert await ask(service, path, root) == await ask(service, path, root, "wrong") == 401
+    found = [await ask(service, path, root, "secret") for path in ("/other", "/v1/detect", "/")]
+    assert found == [404, 422, 429]
+
+
+def test_keys_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serve.ray_app import build
+
+    for wrong in ('[{"name": "a"}]', "x", "[1]"):
+        with pytest.raises(SettingError, match="YOLOV4SDK_API_KEYS"):
+            build({"api_keys": wrong})
+    digest = hashlib.sha256(b"secret").hexdigest()
+    monkeypatch.setenv("YOLOV4SDK_API_KEYS", json.dumps([{"name": "a", "sha256": digest}]))
+    *_, keys = build({})._bound_deployment.init_args
+    assert [key.name for key in keys] == ["a"]

@@ -8,7 +8,8 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from .problems import Problem
+from ..access import rule
+from ..problems import Problem
 
 TYPES: Final = {
     "index.html": "text/html; charset=utf-8",
@@ -34,17 +35,19 @@ HEADERS: Final = {
 router = APIRouter(include_in_schema=False)
 
 # Read once, at the import: a package that lacks a file is told at the start.
-_FOLDER: Final = files(__package__) / "static"
+_FOLDER: Final = files("serve") / "static"
 _CONTENT: Final = {name: (_FOLDER / name).read_bytes() for name in TYPES}
 
 
 @router.get("/")
+@rule("everybody")
 async def index() -> Response:
     """The page."""
     return _answer("index.html")
 
 
 @router.get("/static/{name}")
+@rule("everybody")
 async def static(name: str) -> Response:
     """Its style, script and icon."""
     if name not in TYPES:

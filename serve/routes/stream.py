@@ -12,12 +12,12 @@ from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from ..engine import Engine
+from ..keys import Keys
+from ..middleware import request_id
+from ..problems import Problem
+from ..schemas import DetectQuery
 from .detect import answer
-from .engine import Engine
-from .keys import Keys
-from .middleware import request_id
-from .problems import Problem
-from .schemas import DetectQuery
 
 router = APIRouter()
 
@@ -35,10 +35,10 @@ async def stream(socket: WebSocket) -> None:
     """
     engine: Engine = socket.app.state.engine
     keys: Keys = socket.app.state.keys
+    key = socket.scope["api_key"]
     gauge = engine.metrics.streams
     try:
         query = DetectQuery.model_validate(dict(socket.query_params))
-        key = keys.identify(socket.headers)
         _check_origin(socket, engine.settings.cors)
         engine.model(query.model)
     except (ValidationError, Problem):

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from yolov4sdk.errors import YOLOv4Error
 
-from .artefacts import NAME, served_file
-from .engine import Engine
-from .problems import Problem
-from .schemas import LoadRequest, Model, Models, problems
+from ..access import rule
+from ..artefacts import NAME, served_file
+from ..engine import Engine
+from ..problems import Problem
+from ..schemas import LoadRequest, Model, Models, problems
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 Name = Annotated[str, Path(pattern=NAME)]
 MOST: Final = 64
 """Models at once; a client with the admin key shall not fill the memory by mistake."""
-
-
-async def admin(request: Request) -> None:
-    """Let admin keys through.
-
-    Raises:
-        Problem: 403.
-    """
-    if not request.scope.get("admin"):
-        raise Problem(403, detail="this needs an API key with `admin`")
 
 
 @router.get("", responses=problems(401, 429))
@@ -44,11 +35,8 @@ async def model(request: Request, name: Name) -> Model:
     return Model.of(engine.model(name))
 
 
-@router.put(
-    "/{name}",
-    dependencies=[Depends(admin)],
-    responses=problems(400, 401, 403, 408, 413, 422, 429, 503),
-)
+@router.put("/{name}", responses=problems(400, 401, 403, 408, 413, 422, 429, 503))
+@rule("admin")
 async def load(request: Request, name: Name, wanted: LoadRequest) -> Model:
     """Load a model, or swap the one of this name. After a failure the old one serves on."""
     engine: Engine = request.app.state.engine
@@ -66,9 +54,9 @@ async def load(request: Request, name: Name, wanted: LoadRequest) -> Model:
 @router.delete(
     "/{name}",
     status_code=204,
-    dependencies=[Depends(admin)],
     responses=problems(401, 403, 404, 409, 422, 429, 503),
 )
+@rule("admin")
 async def unload(request: Request, name: Name) -> Response:
     """Take a model out of service; what it accepted is finished."""
     engine: Engine = request.app.state.engine

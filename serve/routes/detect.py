@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse
 
 from yolov4sdk import Detections
 
-from .engine import Engine
-from .middleware import request_id
-from .problems import Problem
-from .schemas import BatchAnswer, Detecting, Formatted, problems
-from .uploads import many_images, one_image, until_gone
+from ..access import rule
+from ..engine import Engine
+from ..middleware import request_id
+from ..problems import Problem
+from ..schemas import BatchAnswer, Detecting, Formatted, problems
+from ..uploads import many_images, one_image, until_gone
 
 router = APIRouter(prefix="/v1/detect", tags=["detection"])
 
@@ -79,6 +80,7 @@ _COCO: Final = {"type": "array", "items": {"type": "object"}}
         **_ERRORS,
     },
 )  # fmt: skip
+@rule(model=lambda path, query: query.get("model"))
 async def detect(request: Request, query: Formatted) -> Response:
     """Detect objects in one image: raw body, form field `file`, or JSON with base64.
 
@@ -105,6 +107,7 @@ async def detect(request: Request, query: Formatted) -> Response:
     openapi_extra=_IMAGES,
     responses={200: {"model": BatchAnswer}, **_ERRORS},
 )
+@rule(model=lambda path, query: query.get("model"))
 async def detect_batch(request: Request, query: Detecting) -> Response:
     """Detect objects in several images; one that fails has its own problem in the answer."""
     engine: Engine = request.app.state.engine

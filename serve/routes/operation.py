@@ -6,20 +6,23 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from .engine import Engine
-from .problems import Problem
-from .schemas import problems
+from ..access import rule
+from ..engine import Engine
+from ..problems import Problem
+from ..schemas import problems
 
 router = APIRouter(tags=["operation"])
 
 
 @router.get("/livez", response_class=PlainTextResponse)
+@rule("everybody")
 async def livez() -> str:
     """200 while the process answers; restart it when it does not."""
     return "live"
 
 
 @router.get("/readyz", response_class=PlainTextResponse, responses=problems(503))
+@rule("everybody")
 async def readyz(request: Request) -> str:
     """200 when requests should be sent here: models warm, a worker alive, not draining."""
     engine: Engine = request.app.state.engine
@@ -30,6 +33,7 @@ async def readyz(request: Request) -> str:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
+@rule("everybody")
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     engine: Engine = request.app.state.engine

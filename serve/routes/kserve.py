@@ -22,10 +22,11 @@ from yolov4sdk.backends.kserve import HEADER_LENGTH, decode, encode
 from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.errors import TensorError
 
-from .engine import DetectOptions, Engine, ModelInfo
-from .problems import Problem
-from .schemas import DetectQuery
-from .uploads import until_gone
+from ..access import rule
+from ..engine import DetectOptions, Engine, ModelInfo
+from ..problems import Problem
+from ..schemas import DetectQuery
+from ..uploads import until_gone
 
 VERSION: Final = "1"
 """Every model's only version; a swapped model takes the same name and version."""
@@ -74,6 +75,7 @@ router = APIRouter(prefix="/v2", route_class=KServeRoute, include_in_schema=Fals
 
 
 @router.get("")
+@rule("everybody")
 async def server() -> JSONResponse:
     """Metadata of the server."""
     return JSONResponse(
@@ -82,12 +84,14 @@ async def server() -> JSONResponse:
 
 
 @router.get("/health/live")
+@rule("everybody")
 async def live() -> JSONResponse:
     """200 while the process answers."""
     return JSONResponse({"live": True})
 
 
 @router.get("/health/ready")
+@rule("everybody")
 async def ready(request: Request) -> JSONResponse:
     """200 when requests should be sent here."""
     good = _engine(request).ready
@@ -111,6 +115,7 @@ async def model_ready(request: Request, name: str, version: str = VERSION) -> JS
 
 @router.post("/models/{name}/infer")
 @router.post("/models/{name}/versions/{version}/infer")
+@rule(model=lambda path, query: path["name"])
 async def infer(request: Request, name: str, version: str = VERSION) -> Response:
     """Run the network on a tensor, or detect objects in encoded images."""
     info = _model(request, name, version)
