@@ -75,7 +75,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _describe(app, settings)
     # The last one added is the outermost.
     app.add_middleware(Bodies, settings=settings)
-    app.add_middleware(Access, routes=app.router.routes, keys=keys, refuse=lambda model: engine.refuse(model))
+    app.add_middleware(
+        Access, routes=app.router.routes, keys=keys, refuse=lambda model: engine.refuse(model)
+    )
     app.add_middleware(Problems)
     if settings.cors:
         app.add_middleware(
