@@ -58,7 +58,7 @@ def export_both(model_name: str, size: int, precision: str, folder: Path) -> lis
     from export.options import ExportOptions
     from yolov4sdk.models import build_model
 
-    options = ExportOptions(size=(size, size), precision=precision)
+    options = ExportOptions(size=(size, size), precision=precision)  # type: ignore[arg-type]
     model = build_model(model_name).eval()
     spec = options.artefact_spec(model.spec, "benchmark")
     files = [folder / "mish.onnx", folder / "silu.onnx"]

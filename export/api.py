@@ -304,7 +304,7 @@ def _write(
     single = source.spec.precision  # OpenVINO stores half weights by itself
     source.write_onnx(
         graph,
-        dataclasses.replace(options, precision=single),
+        dataclasses.replace(options, precision=single),  # type: ignore[arg-type]
         spec.replace(precision=single),
         mish="operator",
         mish_first=True,

@@ -2,74 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError
+from yolov4sdk.system.option import about, check
 
-PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
-"""bf16 is for TensorRT engines alone."""
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+"""fp16, bf16: weights and activations; inputs, decoding and outputs stay float32. bf16 is for
+TensorRT engines only. int8: quantised, see `Int8Options`."""
+QdqFor = Literal["cpu", "tensorrt"]
 CALIBRATION_IMAGES: Final = 64
 """As many as are used at most, where no other number is asked for."""
-QdqFor = Literal["cpu", "tensorrt"]
 NMS_CANDIDATES: Final = 3840
 """Best boxes that reach the suppression inside a graph; TensorRT's TopK takes no more."""
+_INT8, _TRITON = "INT8 (--precision int8)", "Triton (--engine triton)"
+
+
+def _batch(text: str) -> int | None:
+    if text == "dynamic":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingError(f"--batch takes a number or `dynamic`, got {text!r}") from None
 
 
 @dataclass(frozen=True)
 class ExportOptions:
     """The form of the exported graph.
 
-    Attributes:
-        size: (height, width) in pixels; None is the model's own. Of a dynamic graph it is the
-            usual size, not the only one.
-        batch: images in a batch; None takes any number.
-        dynamic: any height and width that are multiples of the largest stride.
-        precision: "fp32", or "fp16": half weights and activations; inputs, decoding and outputs
-            stay float32. Engines also "bf16", alike. "int8": quantised, see `Int8Options`.
-        half_weights: an ONNX file keeps its weights in float16 and computes in float32.
-        uint8: the input is uint8 RGB [B, H, W, 3]; it is divided by 255 inside the graph.
-        topk: reduce the outputs to the K boxes with the best class scores.
-        nms: suppress overlapping boxes inside the graph.
-        conf, iou, max_det: as in `yolov4sdk.results.postprocess.nms`; used with `nms` alone.
+    `size` of a dynamic graph is the usual one, not the only one; `batch` None takes any number;
+    `conf`, `iou` and `max_det` are as in `yolov4sdk.results.postprocess.nms`.
     """
 
-    size: tuple[int, int] | None = None
-    batch: int | None = 1
-    dynamic: bool = False
-    precision: str = "fp32"
-    half_weights: bool = False
-    uint8: bool = False
-    topk: int | None = None
-    nms: bool = False
-    conf: float = 0.25
-    iou: float = 0.45
-    max_det: int = 300
+    size: tuple[int, int] | None = field(
+        default=None,
+        metadata=about("Height and width in pixels.", metavar="H W", shown="the model's own"),
+    )
+    batch: int | None = field(
+        default=1,
+        metadata=about(
+            "Images in a batch, or `dynamic`.", low=1, metavar="N|dynamic", parse=_batch
+        ),
+    )
+    dynamic: bool = field(
+        default=False, metadata=about("Any height and width that the strides allow.")
+    )
+    precision: Precision = field(
+        default="fp32",
+        metadata=about(
+            "int8 needs --calibration, bf16 is TensorRT's.", shown="fp16 for TensorRT, else fp32"
+        ),
+    )
+    half_weights: bool = field(
+        default=False, metadata=about("ONNX: weights in 16 bits, computing in 32.")
+    )
+    uint8: bool = field(
+        default=False, metadata=about("Take uint8 RGB [B, H, W, 3] instead of float32.")
+    )
+    topk: int | None = field(
+        default=None, metadata=about("Reduce the outputs to the K best boxes.", low=1, metavar="K")
+    )
+    nms: bool = field(default=False, metadata=about("Suppress overlapping boxes inside the graph."))
+    conf: float = field(
+        default=0.25, metadata=about("With --nms: scores are above this.", low=0, high=1)
+    )
+    iou: float = field(
+        default=0.45, metadata=about("With --nms: overlap above which a box goes.", low=0, high=1)
+    )
+    max_det: int = field(
+        default=300, metadata=about("With --nms: rows of the outputs.", low=1, high=NMS_CANDIDATES)
+    )
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise SettingError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
-            )
+        check(self)
         if self.half_weights and self.precision != "fp32":
             raise SettingError(
                 f"half_weights keeps a float32 graph small; the weights of {self.precision} are "
                 "small already"
             )
-        for name, value in (("batch", self.batch), ("topk", self.topk), ("max_det", self.max_det)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise SettingError(f"{name} must be a positive integer, got {value!r}")
         if self.nms and self.topk is not None:
             raise SettingError(
                 "topk and nms exclude each other: nms already reduces the outputs, to max_det rows"
             )
-        for name, share in (("conf", self.conf), ("iou", self.iou)):
-            if not 0 <= share <= 1:
-                raise SettingError(f"{name} must be between 0 and 1, got {share!r}")
-        if self.max_det > NMS_CANDIDATES:
-            raise SettingError(f"max_det must be at most {NMS_CANDIDATES}, got {self.max_det}")
 
     def artefact_spec(self, spec: ModelSpec, sdk_version: str) -> ModelSpec:
         """The spec that the exported file carries.
@@ -94,33 +112,74 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Int8Options:
-    """How a model is quantised to eight bits, beside the form of its graph.
+    """How a model is quantised to eight bits, besides the form of its graph.
 
-    Attributes:
-        calibration: a folder, a glob or a data set with images of the kind that the model will
-            see; no labels are needed.
-        split: of it, where it is a data set.
-        calibration_images: as many of them as are used at most.
-        val_data: a labelled data set that decides; None decides by agreement with the float
-            file alone.
-        val_split: of it.
-        max_drop: AP50-95, in points of 100, that may be lost on it.
-        qdq: what an ONNX graph is quantised for: "cpu" (ONNX Runtime) or "tensorrt".
+    `calibration` holds images of the kind that the model will see; they need no labels. Without
+    `val_data` the agreement with the float file decides. `qdq` is what an ONNX graph is quantised
+    for: "cpu" is ONNX Runtime.
     """
 
-    calibration: str | Path
-    split: str = "train"
-    calibration_images: int = CALIBRATION_IMAGES
-    val_data: str | Path | None = None
-    val_split: str = "val"
-    max_drop: float = 0.5
-    qdq: QdqFor = "cpu"
+    calibration: str | Path = field(
+        metadata=about("Folder, glob or data set of images it will be like.", panel=_INT8)
+    )
+    split: str = field(
+        default="train", metadata=about("Split of --calibration, a data set.", panel=_INT8)
+    )
+    calibration_images: int = field(
+        default=CALIBRATION_IMAGES, metadata=about("As many are used at most.", low=1, panel=_INT8)
+    )
+    val_data: str | Path | None = field(
+        default=None, metadata=about("Labelled data set whose mAP decides.", panel=_INT8)
+    )
+    val_split: str = field(default="val", metadata=about("Split of --val-data.", panel=_INT8))
+    max_drop: float = field(
+        default=0.5, metadata=about("AP points (of 100) that may be lost.", low=0, panel=_INT8)
+    )
+    qdq: QdqFor = field(default="cpu", metadata=about("Runtime of the ONNX file.", panel=_INT8))
 
     def __post_init__(self) -> None:
-        count = self.calibration_images
-        if not isinstance(count, int) or count < 1:
-            raise SettingError(f"calibration_images must be a positive integer, got {count!r}")
-        if not self.max_drop >= 0:
-            raise SettingError(f"max_drop must be at least 0 points of AP, got {self.max_drop!r}")
-        if self.qdq not in get_args(QdqFor):
-            raise SettingError(f"qdq must be one of {get_args(QdqFor)}, got {self.qdq!r}")
+        check(self)
+
+
+@dataclass(frozen=True)
+class TritonOptions:
+    """How Triton batches, queues and runs the models.
+
+    `conf`, `iou` and `max_det` are those of the ensemble; see
+    `yolov4sdk.results.postprocess.nms`.
+    """
+
+    max_batch: int = field(
+        default=8, metadata=about("Images that run together at most.", low=1, panel=_TRITON)
+    )
+    delay_ms: float = field(
+        default=2.0,
+        metadata=about(
+            "Milliseconds that a request waits for others to run with.", low=0, panel=_TRITON
+        ),
+    )
+    queue: int = field(
+        default=64, metadata=about("Requests that wait at most.", low=1, panel=_TRITON)
+    )
+    queue_ms: float = field(
+        default=1000.0,
+        metadata=about(
+            "Milliseconds after which a waiting request is refused.", low=0.001, panel=_TRITON
+        ),
+    )
+    instances: int = field(
+        default=1, metadata=about("Copies of the network on each device.", low=1, panel=_TRITON)
+    )
+    conf: float = field(
+        default=0.25, metadata=about("Scores are above this.", low=0, high=1, panel=_TRITON)
+    )
+    iou: float = field(
+        default=0.45,
+        metadata=about("Overlap above which a box goes.", low=0, high=1, panel=_TRITON),
+    )
+    max_det: int = field(
+        default=300, metadata=about("Boxes of an image at most.", low=1, panel=_TRITON)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)

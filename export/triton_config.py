@@ -6,11 +6,10 @@ that is bounded in length and in time: an overload is refused at once instead of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
-from yolov4sdk.errors import ExportError, MissingExtraError, SettingError
+from yolov4sdk.errors import ExportError, MissingExtraError
 
 try:
     from google.protobuf import text_format
@@ -19,6 +18,8 @@ except (ImportError, RuntimeError) as error:  # RuntimeError: installed without 
     raise MissingExtraError("A Triton repository", "triton", "tritonclient[grpc]") from error
 
 from yolov4sdk.backends.triton_backend import NETWORK_KEY
+
+from .options import TritonOptions
 
 GEOMETRY: Final = 8
 """Numbers of a `Letterbox`: source, resized, pad and canvas, each (height, width)."""
@@ -29,36 +30,6 @@ TYPES: Final = {
     "tensor(uint8)": pb.TYPE_UINT8,
     "tensor(int64)": pb.TYPE_INT64,
 }
-
-
-@dataclass(frozen=True)
-class TritonOptions:
-    """How Triton batches, queues and runs the models.
-
-    Attributes:
-        max_batch: images that run together at most.
-        delay_ms: how long a request waits for others to run with.
-        queue: requests that wait at most; more are refused.
-        queue_ms: how long one waits at most before it is refused.
-        instances: copies of the network on each device.
-        conf, iou, max_det: of the ensemble; see `yolov4sdk.results.postprocess.nms`.
-    """
-
-    max_batch: int = 8
-    delay_ms: float = 2.0
-    queue: int = 64
-    queue_ms: float = 1000.0
-    instances: int = 1
-    conf: float = 0.25
-    iou: float = 0.45
-    max_det: int = 300
-
-    def __post_init__(self) -> None:
-        for name in ("max_batch", "queue", "instances", "max_det"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.delay_ms < 0 or self.queue_ms <= 0:
-            raise SettingError("delay_ms must be at least 0 and queue_ms more than 0")
 
 
 def network_config(name: str, runtime: str, spec: ModelSpec, options: TritonOptions) -> Any:

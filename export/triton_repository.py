@@ -18,8 +18,8 @@ from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import ExportError, SettingError
 
 from .api import export_model
+from .options import TritonOptions
 from .triton_config import (
-    TritonOptions,
     boxes_config,
     check_against_session,
     decode_config,

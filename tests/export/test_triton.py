@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("tritonclient.grpc", reason='pip install "yolov4sdk[triton]"')
 
-from export.triton_config import TritonOptions, check_against_session, parse
+from export.options import TritonOptions
+from export.triton_config import check_against_session, parse
 from export.triton_repository import write_repository
 from tests.test_cli import run
 from tests.tiny import make_micro

@@ -13,18 +13,25 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ..errors import SettingError
+from ..tensorrt.options import EngineOptions
+from .signature import accepts, completion
 
 if TYPE_CHECKING:
     from export import ExportResult
     from export.engine_export import EngineReport
     from export.int8 import Quantisation
 
-ENGINE_PANEL = "TensorRT (--engine trt, trt-rtx)"
-INT8_PANEL = "INT8 (--precision int8)"
 TRITON_PANEL = "Triton (--engine triton)"
+ENGINES = ("onnx", "openvino", "trt", "trt-rtx", "triton")
 
 
+def _declared() -> tuple[type, ...]:
+    from export.options import ExportOptions, Int8Options, TritonOptions
+
+    return ExportOptions, Int8Options, TritonOptions, EngineOptions
+
+
+@accepts(*_declared())
 def export(
     model: Annotated[
         Path | None,
@@ -33,78 +40,15 @@ def export(
             "Default: the embedded model."
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="onnx, openvino, trt, trt-rtx or triton.")] = "onnx",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="onnx, openvino, trt, trt-rtx or triton.", autocompletion=completion(ENGINES)
+        ),
+    ] = "onnx",
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Default: the model's name with the engine's suffix."),
-    ] = None,
-    size: Annotated[
-        tuple[int, int] | None,
-        typer.Option(help="Height and width in pixels. Default: the model's own.", metavar="H W"),
-    ] = None,
-    batch: Annotated[
-        str, typer.Option(help="Images in a batch, or `dynamic`.", metavar="N|dynamic")
-    ] = "1",
-    dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Any height and width that the strides allow.")
-    ] = False,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="fp32, fp16 or int8 (with --calibration); TensorRT: bf16 too. "
-            "Default: fp16 for TensorRT, else fp32."
-        ),
-    ] = None,
-    half_weights: Annotated[
-        bool, typer.Option("--half-weights", help="ONNX: weights in 16 bits, computing in 32.")
-    ] = False,
-    uint8: Annotated[
-        bool, typer.Option("--uint8", help="Take uint8 RGB [B, H, W, 3] instead of float32.")
-    ] = False,
-    topk: Annotated[
-        int | None, typer.Option(help="Reduce the outputs to the K best boxes.", metavar="K")
-    ] = None,
-    nms: Annotated[
-        bool, typer.Option("--nms", help="Suppress overlapping boxes inside the graph.")
-    ] = False,
-    conf: Annotated[float, typer.Option(help="With --nms: scores are above this.")] = 0.25,
-    iou: Annotated[float, typer.Option(help="With --nms: overlap above which a box goes.")] = 0.45,
-    max_det: Annotated[int, typer.Option(help="With --nms: rows of the outputs.")] = 300,
-    calibration: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder, glob or data set of images it will be like.", rich_help_panel=INT8_PANEL
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Split of --calibration, a data set. Default: train.", rich_help_panel=INT8_PANEL
-        ),
-    ] = None,
-    calibration_images: Annotated[
-        int | None,
-        typer.Option(help="As many are used at most. Default: 64.", rich_help_panel=INT8_PANEL),
-    ] = None,
-    val_data: Annotated[
-        Path | None,
-        typer.Option(help="Labelled data set whose mAP decides.", rich_help_panel=INT8_PANEL),
-    ] = None,
-    val_split: Annotated[
-        str | None,
-        typer.Option(help="Split of --val-data. Default: val.", rich_help_panel=INT8_PANEL),
-    ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(
-            help="AP points (of 100) that may be lost. Default: 0.5.", rich_help_panel=INT8_PANEL
-        ),
-    ] = None,
-    qdq: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the ONNX file: cpu (default) or tensorrt.", rich_help_panel=INT8_PANEL
-        ),
+        typer.Option("-o", "--output", help="Default: the model's name with the format's suffix."),
     ] = None,
     runtimes: Annotated[
         str, typer.Option(help="Some of onnx,tensorrt,python.", rich_help_panel=TRITON_PANEL)
@@ -115,138 +59,24 @@ def export(
             help="With the runtime tensorrt: its engine file.", rich_help_panel=TRITON_PANEL
         ),
     ] = None,
-    max_batch: Annotated[int, typer.Option(help="Images a run.", rich_help_panel=TRITON_PANEL)] = 8,
-    queue: Annotated[
-        int, typer.Option(help="Waiting requests.", rich_help_panel=TRITON_PANEL)
-    ] = 64,
-    instances: Annotated[
-        int, typer.Option(help="Copies a device.", rich_help_panel=TRITON_PANEL)
-    ] = 1,
-    batch_profile: Annotated[
-        str | None,
-        typer.Option(
-            help="Least, usual and largest batch, as 1,8,32.",
-            metavar="MIN,OPT,MAX",
-            rich_help_panel=ENGINE_PANEL,
-        ),
-    ] = None,
-    size_profile: Annotated[
-        str | None,
-        typer.Option(
-            help="Least, usual and largest size, as 320x320,640x640,640x1280.",
-            metavar="HxW,HxW,HxW",
-            rich_help_panel=ENGINE_PANEL,
-        ),
-    ] = None,
-    workspace: Annotated[
-        int | None,
-        typer.Option(help="MiB that kernels may use.", rich_help_panel=ENGINE_PANEL),
-    ] = None,
-    timing_cache: Annotated[
-        Path | None,
-        typer.Option(help="File of measured kernels, kept.", rich_help_panel=ENGINE_PANEL),
-    ] = None,
-    hardware_compatible: Annotated[
-        bool,
-        typer.Option(
-            "--hardware-compatible",
-            help="For every GPU from Ampere on.",
-            rich_help_panel=ENGINE_PANEL,
-        ),
-    ] = False,
-    version_compatible: Annotated[
-        bool,
-        typer.Option(
-            "--version-compatible", help="For later versions too.", rich_help_panel=ENGINE_PANEL
-        ),
-    ] = False,
-    compute_capability: Annotated[
-        str | None,
-        typer.Option(
-            help="trt-rtx: GPUs to build for, as 8.6,8.9. Default: every one from Ampere on.",
-            rich_help_panel=ENGINE_PANEL,
-        ),
-    ] = None,
-    strip: Annotated[
-        bool,
-        typer.Option(
-            "--strip", help="Weights stay in the ONNX file.", rich_help_panel=ENGINE_PANEL
-        ),
-    ] = False,
-    refit: Annotated[
-        bool,
-        typer.Option(
-            "--refit", help="Weights can be exchanged later.", rich_help_panel=ENGINE_PANEL
-        ),
-    ] = False,
-    build_log: Annotated[
-        Path | None, typer.Option(help="File for TensorRT's log.", rich_help_panel=ENGINE_PANEL)
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Export a model; the file is kept only if it says what its source says."""
     if engine == "triton":
         from .export_triton import export_triton
 
-        graph = {"size": size, "dynamic": dynamic, "precision": precision, "uint8": uint8,
-                 "topk": topk, "nms": nms}  # fmt: skip
-        serving = {"max_batch": max_batch, "queue": queue, "instances": instances,
-                   "conf": conf, "iou": iou, "max_det": max_det}  # fmt: skip
-        export_triton(model, output, runtimes, plan, graph, serving, as_json)
+        export_triton(model, output, runtimes, plan, given, as_json)
         return
     from export import export_model
 
-    options: dict[str, Any] = {
-        "size": size, "batch": _batch(batch), "dynamic": dynamic, "precision": precision,
-        "half_weights": half_weights, "uint8": uint8, "topk": topk, "nms": nms, "conf": conf,
-        "iou": iou, "max_det": max_det,
-        "batch_profile": _batches(batch_profile), "size_profile": _sizes(size_profile),
-        "workspace": workspace, "timing_cache": timing_cache,
-        "hardware_compatible": hardware_compatible, "version_compatible": version_compatible,
-        "compute_capability": tuple(c.strip() for c in (compute_capability or "").split(",") if c),
-        "strip": strip, "refit": refit, "build_log": build_log,
-    }  # fmt: skip
-    int8 = {
-        "calibration": calibration, "split": split, "calibration_images": calibration_images,
-        "val_data": val_data, "val_split": val_split, "max_drop": max_drop, "qdq": qdq,
-    }  # fmt: skip
-    options |= {name: value for name, value in int8.items() if value is not None}
     with _bar() as progress:
-        result = export_model(model, engine, output, progress, **options)
+        result = export_model(model, engine, output, progress, **given)
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
         _show(result)
-
-
-def _batch(text: str) -> int | None:
-    if text == "dynamic":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingError(f"--batch takes a number or `dynamic`, got {text!r}") from None
-
-
-def _batches(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise SettingError(f"--batch-profile is written as 1,8,32, got {text!r}") from None
-
-
-def _sizes(text: str | None) -> tuple[tuple[int, int], ...] | None:
-    if text is None:
-        return None
-    try:
-        pairs = [part.lower().split("x") for part in text.split(",")]
-        return tuple((int(height), int(width)) for height, width in pairs)
-    except ValueError:
-        raise SettingError(
-            f"--size-profile is written as 320x320,640x640,640x1280, got {text!r}"
-        ) from None
 
 
 @contextmanager

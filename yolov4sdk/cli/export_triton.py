@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
 from ..backends.artefacts import default_model
+
+THRESHOLDS: Final = ("conf", "iou", "max_det")
+"""Of the ensemble; with --nms of the graph too."""
 
 
 def export_triton(
@@ -17,25 +21,22 @@ def export_triton(
     output: Path | None,
     runtimes: str,
     plan: Path | None,
-    graph: dict[str, Any],
-    serving: dict[str, Any],
+    given: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Write the repository and say how it is served.
 
     Args:
         model: None is the embedded default.
-        graph: fields of `ExportOptions`.
-        serving: fields of `TritonOptions`.
+        given: fields of `ExportOptions` and of `TritonOptions`.
     """
-    from export.options import ExportOptions
-    from export.triton_config import TritonOptions
+    from export.options import TritonOptions
     from export.triton_repository import write_repository
 
-    default = ExportOptions()
-    chosen = {key: value for key, value in graph.items() if value != getattr(default, key)}
-    if graph["nms"]:
-        chosen |= {key: serving[key] for key in ("conf", "iou", "max_det")}
+    own = {field.name for field in fields(TritonOptions)}
+    serving = {name: value for name, value in given.items() if name in own}
+    shared = THRESHOLDS if given.get("nms") else ()
+    graph = {name: v for name, v in given.items() if name not in own or name in shared}
     wanted = [runtime.strip() for runtime in runtimes.split(",")]
     if plan is not None and runtimes == "onnx":
         wanted.append("tensorrt")
@@ -46,7 +47,7 @@ def export_triton(
             runtimes=wanted,
             plan=plan,
             options=TritonOptions(**serving),
-            **chosen,
+            **graph,
         )
     if as_json:
         typer.echo(json.dumps(made.to_dict()))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..contract.spec import ModelSpec
 from ..errors import InputSizeError, SettingError, TensorError
+from ..system.option import about, check
 
+_PANEL = "TensorRT (--engine trt, trt-rtx)"
 Size = tuple[int, int]
 """(height, width) in pixels."""
 USUAL_BATCHES = (1, 1, 8)
@@ -100,39 +102,90 @@ class Profile:
         return cls((first, second, third), (least, usual, largest))
 
 
+def _batches(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise SettingError(f"--batch-profile is written as 1,8,32, got {text!r}") from None
+
+
+def _sizes(text: str) -> tuple[Size, ...]:
+    try:
+        pairs = [part.lower().split("x") for part in text.split(",")]
+        return tuple((int(height), int(width)) for height, width in pairs)
+    except ValueError:
+        raise SettingError(
+            f"--size-profile is written as 320x320,640x640,640x1280, got {text!r}"
+        ) from None
+
+
+def _capabilities(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """How an engine is built from an ONNX file.
 
-    Attributes:
-        batch_profile: least, usual and largest batch, for a graph of any batch.
-        size_profile: least, usual and largest (height, width), for a graph of any size.
-        workspace: device memory in MiB that kernels may use at most; None is all.
-        timing_cache: file in which measured kernels are kept from one build to the next.
-        hardware_compatible: the engine runs on every GPU from Ampere on, somewhat slower.
-        version_compatible: the engine runs on later versions of TensorRT too; it then carries code
-            of its own, which is run when it is loaded.
-        compute_capability: GPUs to build for ("8.6", "8.9"), TensorRT-RTX only; none is every GPU
-            from Ampere on.
-        strip: leave the weights out; they are read from the ONNX file when the engine is loaded.
-        refit: weights can be exchanged later.
-        build_log: file for TensorRT's own log.
+    The profiles are for graphs of any batch or size; sizes are (height, width). A
+    version-compatible engine carries code of its own, which is run when it is loaded. The weights
+    of a stripped engine are read from the ONNX file when it is loaded. `compute_capability` is for
+    TensorRT-RTX; none is every GPU from Ampere on.
     """
 
-    batch_profile: tuple[int, int, int] | None = None
-    size_profile: tuple[Size, Size, Size] | None = None
-    workspace: int | None = None
-    timing_cache: Path | None = None
-    hardware_compatible: bool = False
-    version_compatible: bool = False
-    compute_capability: tuple[str, ...] = ()
-    strip: bool = False
-    refit: bool = False
-    build_log: Path | None = None
+    batch_profile: tuple[int, int, int] | None = field(
+        default=None,
+        metadata=about(
+            "Least, usual and largest batch, as 1,8,32.",
+            metavar="MIN,OPT,MAX",
+            parse=_batches,
+            panel=_PANEL,
+        ),
+    )
+    size_profile: tuple[Size, Size, Size] | None = field(
+        default=None,
+        metadata=about(
+            "Least, usual and largest size, as 320x320,640x640,640x1280.",
+            metavar="HxW,HxW,HxW",
+            parse=_sizes,
+            panel=_PANEL,
+        ),
+    )
+    workspace: int | None = field(
+        default=None, metadata=about("MiB that kernels may use.", low=1, shown="all", panel=_PANEL)
+    )
+    timing_cache: Path | None = field(
+        default=None,
+        metadata=about("File of measured kernels, kept from one build to the next.", panel=_PANEL),
+    )
+    hardware_compatible: bool = field(
+        default=False,
+        metadata=about("For every GPU from Ampere on, somewhat slower.", panel=_PANEL),
+    )
+    version_compatible: bool = field(
+        default=False, metadata=about("For later versions of TensorRT too.", panel=_PANEL)
+    )
+    compute_capability: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "trt-rtx: GPUs to build for, as 8.6,8.9.",
+            parse=_capabilities,
+            shown="every one from Ampere on",
+            panel=_PANEL,
+        ),
+    )
+    strip: bool = field(
+        default=False, metadata=about("Weights stay in the ONNX file.", panel=_PANEL)
+    )
+    refit: bool = field(
+        default=False, metadata=about("Weights can be exchanged later.", panel=_PANEL)
+    )
+    build_log: Path | None = field(
+        default=None, metadata=about("File for TensorRT's log.", panel=_PANEL)
+    )
 
     def __post_init__(self) -> None:
-        if self.workspace is not None and self.workspace < 1:
-            raise SettingError(f"workspace is a number of MiB from 1, got {self.workspace}")
+        check(self)
         for capability in self.compute_capability:
             if not re.fullmatch(r"\d+\.\d", capability):
                 raise SettingError(f'a compute capability is written as "8.9", got {capability!r}')
