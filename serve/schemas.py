@@ -31,8 +31,7 @@ class DetectQuery(BaseModel):
     def options(self) -> DetectOptions:
         """For the engine."""
         words = [word.strip() for word in (self.classes or "").split(",") if word.strip()]
-        classes = [int(w) if w.isascii() and w.isdigit() and len(w) < 9 else w for w in words]
-        return DetectOptions(self.conf, self.iou, self.max_det, classes or None, self.agnostic)
+        return DetectOptions(self.conf, self.iou, self.max_det, words or None, self.agnostic)
 
 
 class FormatQuery(DetectQuery):

@@ -168,7 +168,30 @@ def read_data(
     if not len(val):
         raise DatasetError(f"{settings.data}: the split {settings.val_split!r} has no images")
     check_splits(train, val)
-    return train, val if settings.classes is None else val.keep_classes(settings.classes)
+    if settings.classes is not None:
+        val = val.keep_classes(settings.classes)
+    _check_val_classes(settings, kept, val, say)
+    return train, val
+
+
+def _check_val_classes(
+    settings: TrainSettings, train: DetectionDataset, val: DetectionDataset, say: Say
+) -> None:
+    """See that validation can measure what is trained: without a box there is no mAP, no best."""
+    counts = val.class_counts()
+    if not counts.sum():
+        raise DatasetError(
+            f"{settings.data}: the split {settings.val_split!r} has no box of "
+            f"{', '.join(settings.classes or val.names)}, so there would be no mAP and no best "
+            'checkpoint; give another --val-split, or --val-split "" to train without one'
+        )
+    trained = zip(val.names, counts, train.class_counts(), strict=True)
+    lacking = [name for name, here, there in trained if there and not here]
+    if lacking:
+        say(
+            f"warning: {settings.val_split} has no box of {', '.join(lacking[:10])}: the mAP says "
+            "nothing about it"
+        )
 
 
 def make_train_set(settings: TrainSettings, train: DetectionDataset, model: Model) -> TrainSet:

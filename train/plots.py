@@ -30,7 +30,7 @@ def plot_curves(rows: list[dict[str, str]], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("Plotting", "train", "matplotlib") from None
+        raise MissingExtraError("Plotting", "plot", "matplotlib") from None
     figure = Figure(figsize=(11, 7), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
         for name in names:

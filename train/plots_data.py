@@ -203,7 +203,7 @@ def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("Plotting", "train", "matplotlib") from None
+        raise MissingExtraError("Plotting", "plot", "matplotlib") from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -263,28 +263,47 @@ class Detections:
     __repr__ = __str__
 
 
-def resolve_classes(classes: Sequence[str | int], names: Sequence[str]) -> list[int]:
+def resolve_classes(
+    classes: str | int | Sequence[str | int], names: Sequence[str], owner: str = "the model"
+) -> list[int]:
     """Class ids for names or ids.
 
-    Raises:
-        UnknownClassError: the message lists the model's classes, the nearest first.
-    """
-    ids = []
-    for item in [classes] if isinstance(classes, str) else classes:
-        if isinstance(item, str) and item in names:
-            ids.append(names.index(item))
-        elif isinstance(item, int | np.integer) and 0 <= item < len(names):
-            ids.append(int(item))
-        else:
-            from difflib import get_close_matches
+    A text is a name first. A text of digits that is no name is an id, unless the names themselves
+    are numbers: with the classes "30" and "50", "1" is refused, not taken for "50". A Python
+    integer is always an id.
 
-            near = get_close_matches(str(item), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-            raise UnknownClassError(
-                f"the model has no class {item!r}{hint} Its {len(names)} classes: {listed}"
-            )
-    return ids
+    Args:
+        classes: names or ids, or a single one.
+        names: of all classes.
+        owner: whose classes they are, for messages.
+
+    Raises:
+        UnknownClassError: the message lists the classes, the nearest first.
+    """
+    single = isinstance(classes, str | int | np.integer)
+    return [_class_id(item, names, owner) for item in ([classes] if single else classes)]  # type: ignore[union-attr, list-item]
+
+
+def _class_id(item: object, names: Sequence[str], owner: str) -> int:
+    reason = ""
+    if isinstance(item, str):
+        if item in names:
+            return names.index(item)
+        if item.isascii() and item.isdigit():
+            if any(name.isascii() and name.isdigit() for name in names):
+                reason = " (its names are numbers, so numbers mean names here, not ids)"
+            elif len(item) < 10 and int(item) < len(names):
+                return int(item)
+    elif (
+        isinstance(item, int | np.integer) and not isinstance(item, bool) and 0 <= item < len(names)
+    ):
+        return int(item)
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(item), names, n=1)
+    hint = f"; did you mean {near[0]!r}? It has" if near else "; it has"
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    raise UnknownClassError(f"{owner} has no class {item!r}{reason}{hint} {listed}")
 
 
 DEFAULT_KEY = "default"

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolov4sdk.datasets.cleaning import RawImage, clean_boxes
-from yolov4sdk.datasets.dataset import DatasetReport, to_pixels
+from yolov4sdk.datasets.cleaning import clean_boxes
+from yolov4sdk.datasets.dataset import to_pixels
+from yolov4sdk.datasets.raw import RawImage
+from yolov4sdk.datasets.report import DatasetReport
 
 SIZE = (80, 100)
 

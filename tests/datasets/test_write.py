@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from yolov4sdk.cli import app
 from yolov4sdk.datasets import DetectionDataset, find_splits, load_dataset, write_dataset
-from yolov4sdk.datasets.cleaning import RawImage, assemble
-from yolov4sdk.datasets.dataset import DatasetReport
+from yolov4sdk.datasets.cleaning import assemble
+from yolov4sdk.datasets.raw import RawImage
+from yolov4sdk.datasets.report import DatasetReport
 from yolov4sdk.datasets.write import file_names
 from yolov4sdk.errors import DatasetError, SettingError, YOLOv4Error
 

@@ -72,7 +72,7 @@ def check(
             print_report(dataset.split, dataset.report, console)
         if output is not None:
             console.print(f"pictures are in {output}")
-    if any(d.report.missing_images or d.report.corrupt_images for d in read):
+    if any(_lost_images(d.report) for d in read):
         raise typer.Exit(1)
 
 
@@ -104,11 +104,16 @@ def convert(
     console = Console()
     for dataset in read:
         console.print(f"[bold]{dataset.split}[/]: {dataset.report.summary()}", highlight=False)
-    for note in notes:
-        console.print(f"note: {note}", style="yellow", soft_wrap=True)
+        notes = [*dataset.report.notes, *notes]
+    for note in dict.fromkeys(notes):
+        console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)
     console.print(f"{form} data set in {target}", highlight=False, soft_wrap=True)
-    if any(d.report.missing_images or d.report.corrupt_images for d in read):
+    if any(_lost_images(d.report) for d in read):
         raise typer.Exit(1)
+
+
+def _lost_images(report: DatasetReport) -> int:
+    return report.missing_images + report.corrupt_images + report.wrong_sizes
 
 
 @data_app.command("crops")
@@ -169,6 +174,6 @@ def print_report(title: str, report: DatasetReport, console: Console) -> None:
         files = report.files.get(kind, [])
         console.print(f"{count} {kind.replace('_', ' ')}, such as:", style="yellow")
         for file in files[:3]:
-            console.print(f"  {file}", highlight=False, soft_wrap=True)
+            console.print(f"  {file}", highlight=False, soft_wrap=True, markup=False)
     for note in report.notes:
-        console.print(f"note: {note}", style="yellow", soft_wrap=True)
+        console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)

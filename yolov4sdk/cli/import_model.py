@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import NamesError, SettingError
+from ..errors import SettingError
+from .options import parse_names
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -41,7 +42,9 @@ def import_model(
     from ..models.checkpoints import save_checkpoint
     from ..models.summary import count_parameters
 
-    model = _load(source, weights, _names(names), architecture, size)
+    model = _load(
+        source, weights, None if names is None else parse_names(names), architecture, size
+    )
     save_checkpoint(model, target)
     spec = model.spec
     height, width = spec.input_size
@@ -84,15 +87,3 @@ def _kind(model: Model) -> str:
         return "a Darknet graph"
     architecture = model.spec.architecture
     return architecture if isinstance(architecture, str) else "a native definition of its own"
-
-
-def _names(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    path = Path(text)
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    if path.suffix in {".names", ".txt"}:
-        raise NamesError(f"no file of class names at {path}; check the path")
-    return [name.strip() for name in text.split(",")]

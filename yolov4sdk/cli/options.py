@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 from ..detections import DEFAULT_KEY
-from ..errors import SettingError
+from ..errors import NamesError, SettingError
+from ..system.text import decode_text, lines_of
 
 
 def parse_classes(text: str | None) -> list[str | int] | None:
-    """ "person,dog,2" to names and ids; None stays None."""
+    """ "person,dog,2" to names and ids as they are written; None stays None.
+
+    `resolve_classes` decides what a number means: the names are not known here.
+    """
     if text is None:
         return None
-    return [_class(item) for item in text.split(",")]
+    return [item.strip() for item in text.split(",")]
 
 
 def parse_conf(text: str) -> float | dict[str | int, float]:
@@ -23,7 +30,7 @@ def parse_conf(text: str) -> float | dict[str | int, float]:
     for item in text.split(","):
         name, _, number = item.rpartition("=")
         try:
-            result[_class(name) if name else DEFAULT_KEY] = float(number)
+            result[name.strip() or DEFAULT_KEY] = float(number)
         except ValueError:
             raise SettingError(
                 f"--conf takes a number, or numbers by class (0.3,person=0.4), got {item!r}"
@@ -31,9 +38,28 @@ def parse_conf(text: str) -> float | dict[str | int, float]:
     return result[DEFAULT_KEY] if list(result) == [DEFAULT_KEY] else result
 
 
-def _class(text: str) -> str | int:
-    text = text.strip()
-    return int(text) if text.isdigit() else text
+def parse_names(text: str) -> list[str]:
+    """Class names from "a,b,c" or from a text file, a name a line.
+
+    Raises:
+        NamesError: there is no such file, or it is no text in UTF-8 or UTF-16.
+    """
+    path = Path(text)
+    try:
+        data = path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        # A long list of names is no path: "File name too long".
+        if error.errno not in (errno.ENAMETOOLONG, errno.EINVAL):
+            raise NamesError(f"{path} cannot be read: {error.strerror}") from error
+        data = None
+    if data is not None:
+        try:
+            return [line.strip() for line in lines_of(decode_text(data)) if line.strip()]
+        except ValueError as error:
+            raise NamesError(f"the class names in {path} cannot be read: {error}") from error
+    if path.suffix in {".names", ".txt"}:
+        raise NamesError(f"no file of class names at {path}; check the path")
+    return [name.strip() for name in text.split(",")]
 
 
 def parse_points(text: str) -> list[tuple[float, float]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -79,18 +81,33 @@ def val(
 
 
 def write_detections(result: EvaluationResult, dataset: DetectionDataset, path: Path) -> None:
-    """Write a JSON list of {image_id: the file's name, bbox: [x, y, w, h], score, category_id}.
+    """Write a COCO results file: a list of image_id, bbox [x, y, w, h], score and category_id.
 
-    As a COCO results file, but images go by their file's name and categories by the class id.
+    The ids of a COCO data set are its own, so that pycocotools compares the file with it. In other
+    forms images go by their file's name (by their path, where names repeat) and categories by the
+    class id. Classes that a COCO file does not have are left out.
     """
+    images = dataset.image_ids or _image_names(dataset.images)
+    categories = dataset.category_ids or {name: i for i, name in enumerate(dataset.names)}
     entries = [
         {
-            "image_id": dataset.images[int(i)].name,
+            "image_id": images[int(i)],
             "bbox": box,
             "score": score,
-            "category_id": int(c),
+            "category_id": categories[dataset.names[int(c)]],
         }
         for i, *box, score, c in coco_results(result.predictions).tolist()
+        if dataset.names[int(c)] in categories
     ]
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(entries))
+
+
+def _image_names(paths: Sequence[Path]) -> list[str]:
+    """The files' names; where two are alike, all paths from the folder that holds all images."""
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    absolute = [path.absolute() for path in paths]
+    top = os.path.commonpath([path.parent for path in absolute])
+    return [path.relative_to(top).as_posix() for path in absolute]

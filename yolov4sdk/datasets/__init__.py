@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from yolov4sdk.datasets.dataset import DatasetReport, DetectionDataset, check_splits
+from yolov4sdk.datasets.dataset import DetectionDataset, check_splits
 from yolov4sdk.datasets.headers import image_size
 from yolov4sdk.datasets.load import find_images, find_splits, load_dataset
+from yolov4sdk.datasets.report import DatasetReport
 from yolov4sdk.datasets.write import write_dataset
 
 __all__ = [

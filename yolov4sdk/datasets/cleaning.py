@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from yolov4sdk.datasets.dataset import Boxes, DatasetReport, DetectionDataset, tally
-from yolov4sdk.datasets.headers import image_size
+from yolov4sdk.datasets.dataset import Boxes, DetectionDataset, tally
+from yolov4sdk.datasets.headers import Header, image_header
+from yolov4sdk.datasets.raw import RawImage
+from yolov4sdk.datasets.report import DatasetReport, such_as
+from yolov4sdk.datasets.sizes import to_upright
 from yolov4sdk.errors import DatasetError, ImageDecodeError, ImageNotFoundError
 
 MIN_SIDE = 2.0  # pixels; a smaller box is a slip of the mouse, and no stride-8 cell can learn it
 _EDGE = 1e-3  # pixels past the border that are rounding in the label's digits, not an error
-
-
-@dataclass
-class RawImage:
-    """One image as a label file describes it.
-
-    Attributes:
-        path: the image file.
-        boxes: rows (class id, x1, y1, x2, y2), in pixels or normalised by the image's size.
-        normalised: which of the two.
-        ignored: for every row whether it is a crowd or difficult box.
-        label: where the boxes stand, for messages.
-    """
-
-    path: Path
-    boxes: Sequence[Sequence[float]] = ()
-    normalised: bool = False
-    ignored: Sequence[bool] = ()
-    label: Path | None = None
 
 
 def assemble(
@@ -50,38 +34,48 @@ def assemble(
         DatasetError: no image could be read, or not one box is left.
     """
     entries = _without_repeats(raw, report)
-    images: list[Path] = []
+    report.written += sum(len(entry.boxes) for entry in entries)
+    kept: list[RawImage] = []
     sizes: list[tuple[int, int]] = []
-    boxes: list[Boxes] = []
-    ignored: list[Boxes] = []
-    for entry, size in _measured(entries, report):
-        rows, crowd = clean_boxes(entry, size, report)
-        images.append(entry.path)
-        sizes.append(size)
-        boxes.append(rows)
-        ignored.append(crowd)
-    if not images:
+    rows: list[tuple[Boxes, Boxes, NDArray[np.float32]]] = []
+    for entry, header in _measured(entries, report):
+        upright = to_upright(entry, header, report)
+        if upright is None:
+            report.count("without_image", entry.label or entry.path, len(entry.boxes))
+            continue
+        rows.append(_clean(upright, header.size, report))
+        kept.append(entry)
+        sizes.append(header.size)
+    report.explain()
+    if not kept:
         raise DatasetError(
             f"{source}: split {split!r} has no readable image ({len(entries)} listed, "
-            f"{report.missing_images} missing, {report.corrupt_images} corrupt)"
-            + _first(report, "missing_images", "corrupt_images")
+            f"{report.missing_images} missing, {report.corrupt_images} corrupt"
+            + (
+                f", {report.wrong_sizes} of another size than their label says)"
+                if report.wrong_sizes
+                else ")"
+            )
+            + _first(report, "wrong_sizes", "missing_images", "corrupt_images")
         )
     dataset = DetectionDataset(
         names=tuple(names),
-        images=images,
+        images=[entry.path for entry in kept],
         sizes=np.array(sizes, dtype=np.int32).reshape(-1, 2),
-        boxes=boxes,
-        ignored=ignored,
+        boxes=[boxes for boxes, _, _ in rows],
+        ignored=[crowd for _, crowd, _ in rows],
         report=report,
         split=split,
         source=source,
+        areas=[areas for *_, areas in rows] if any(entry.areas for entry in kept) else [],
+        image_ids=[entry.id for entry in kept if entry.id is not None],
     )
     tally(dataset, report)
     if report.boxes == 0:
         raise DatasetError(
-            f"{source}: split {split!r} has {len(images)} images and no labels at all "
-            f"({report.missing_labels} label files missing, {report.degenerate} boxes dropped)"
-            + _first(report, "missing_labels", "degenerate")
+            f"{source}: split {split!r} has {len(kept)} images and no labels at all "
+            f"({report.missing_labels} label files missing, {report.dropped} boxes dropped)"
+            + _first(report, "missing_labels", "degenerate", "without_image")
         )
     return dataset
 
@@ -103,6 +97,14 @@ def clean_boxes(
         Float32 [N, 5] and [M, 5] rows (class, cx, cy, w, h), normalised: the boxes, and the crowd
         or difficult ones.
     """
+    boxes, crowd, _ = _clean(entry, size, report)
+    return boxes, crowd
+
+
+def _clean(
+    entry: RawImage, size: tuple[int, int], report: DatasetReport
+) -> tuple[Boxes, Boxes, NDArray[np.float32]]:
+    """`clean_boxes`, and float32 [N], the areas of the boxes (NaN where they are not given)."""
     where = entry.label or entry.path
     rows = np.array(entry.boxes, dtype=np.float64).reshape(-1, 5)
     crowd = np.array(entry.ignored, dtype=bool) if len(entry.ignored) else np.zeros(len(rows), bool)
@@ -132,40 +134,52 @@ def clean_boxes(
     corners = clipped[keep] / scale
     centre, extent = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
     clean = np.column_stack([rows[keep, 0], centre, extent]).astype(np.float32)
-    return clean[~crowd[keep]], clean[crowd[keep]]
+    areas = np.array(entry.areas, np.float32) if entry.areas else np.full(len(rows), np.nan)
+    counted = ~crowd[keep]
+    return clean[counted], clean[~counted], areas[keep][counted].astype(np.float32)
 
 
 def _without_repeats(raw: Iterable[RawImage], report: DatasetReport) -> list[RawImage]:
+    """One entry an image: the same labels are read once, different ones put together."""
     entries: dict[Path, RawImage] = {}
-    repeats = 0
+    labels: dict[Path, set[Path | None]] = {}
+    repeats: list[Path] = []
     for entry in raw:
-        repeats += entry.path in entries
-        entries.setdefault(entry.path, entry)
+        known = entries.get(entry.path)
+        if known is None:
+            entries[entry.path] = entry
+            labels[entry.path] = {entry.label}
+            continue
+        repeats.append(entry.path)
+        if entry.label not in labels[entry.path]:
+            labels[entry.path].add(entry.label)
+            entries[entry.path] = known.joined(entry)
     if repeats:
-        report.notes.append(f"{repeats} images are listed more than once; each is used once")
+        report.notes.append(
+            f"{len(repeats)} images are listed more than once; each is used once, with all its "
+            f"boxes ({such_as(repeats)})"
+        )
     return list(entries.values())
 
 
-def _measured(
-    entries: list[RawImage], report: DatasetReport
-) -> list[tuple[RawImage, tuple[int, int]]]:
-    """The entries whose image is there and sound, with its (height, width)."""
+def _measured(entries: list[RawImage], report: DatasetReport) -> list[tuple[RawImage, Header]]:
+    """The entries whose image is there and sound, with its header."""
 
-    def measure(entry: RawImage) -> tuple[int, int] | ImageNotFoundError | ImageDecodeError:
+    def measure(entry: RawImage) -> Header | ImageNotFoundError | ImageDecodeError:
         try:
-            return image_size(entry.path)
+            return image_header(entry.path)
         except (ImageNotFoundError, ImageDecodeError) as error:
             return error
 
-    sound: list[tuple[RawImage, tuple[int, int]]] = []
+    sound: list[tuple[RawImage, Header]] = []
     with ThreadPoolExecutor(4) as pool:  # reading, not computing: threads hide a slow disk
-        for entry, size in zip(entries, pool.map(measure, entries, chunksize=64), strict=True):
-            if isinstance(size, ImageNotFoundError):
-                report.count("missing_images", entry.path)
-            elif isinstance(size, ImageDecodeError):
-                report.count("corrupt_images", entry.path)
-            else:
-                sound.append((entry, size))
+        for entry, header in zip(entries, pool.map(measure, entries, chunksize=64), strict=True):
+            if isinstance(header, Header):
+                sound.append((entry, header))
+                continue
+            missing = isinstance(header, ImageNotFoundError)
+            report.count("missing_images" if missing else "corrupt_images", entry.path)
+            report.count("without_image", entry.label or entry.path, len(entry.boxes))
     return sound
 
 

@@ -1,80 +1,20 @@
-"""The one value type that every label reader returns, and its report."""
+"""The one value type that every label reader returns."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from yolov4sdk.errors import DatasetError, UnknownClassError
+from yolov4sdk.datasets.report import DatasetReport
+from yolov4sdk.detections import resolve_classes
+from yolov4sdk.errors import DatasetError
 
 Boxes: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
-
-_SHOWN = 20  # file names kept per kind of trouble; the counts are always whole
-
-
-@dataclass
-class DatasetReport:
-    """What was found, repaired and dropped while reading. Boxes are counted after cleaning."""
-
-    images: int = 0
-    boxes: int = 0
-    background: int = 0
-    """Images without a box (their label file is empty, missing, or all of it was dropped)."""
-    missing_labels: int = 0
-    missing_images: int = 0
-    corrupt_images: int = 0
-    inverted: int = 0
-    """Boxes whose corners were swapped or whose size was negative; repaired."""
-    clipped: int = 0
-    """Boxes that reached past the image; repaired."""
-    degenerate: int = 0
-    """Boxes dropped: not finite, or under 2 px on a side after clipping."""
-    duplicates: int = 0
-    """Boxes dropped: the same class and coordinates as another box of the image."""
-    ignored: int = 0
-    """Crowd (COCO) and difficult (VOC) boxes: not trained on, not counted in evaluation."""
-    class_counts: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    files: dict[str, list[str]] = field(default_factory=dict)
-    """For each kind of trouble the first files that have it."""
-
-    def count(self, kind: str, where: Path | str, number: int = 1) -> None:
-        """Add `number` to the counter `kind` and remember the file."""
-        if number:
-            setattr(self, kind, getattr(self, kind) + number)
-            shown = self.files.setdefault(kind, [])
-            if len(shown) < _SHOWN and str(where) not in shown:
-                shown.append(str(where))
-
-    @property
-    def troubles(self) -> dict[str, int]:
-        """The counters of repaired and dropped things that are not zero."""
-        kinds = (
-            "missing_images",
-            "corrupt_images",
-            "missing_labels",
-            "inverted",
-            "clipped",
-            "degenerate",
-            "duplicates",
-            "ignored",
-        )
-        return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain values that `json` can write."""
-        return asdict(self)
-
-    def summary(self) -> str:
-        """One line: "292 images (2 background), 3941 boxes; 2 degenerate"."""
-        line = f"{self.images} images ({self.background} background), {self.boxes} boxes"
-        troubles = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.troubles.items())
-        return f"{line}; {troubles}" if troubles else line
 
 
 @dataclass(frozen=True)
@@ -91,6 +31,11 @@ class DetectionDataset:
         report: what was repaired and dropped.
         split: the split's name ("train").
         source: the file or folder it was read from.
+        areas: per image float32 [N], the area of each object in square pixels as COCO files give
+            it (that of its mask), NaN where it is not given; empty for other forms. AP by size
+            goes by it.
+        image_ids: the ids that a COCO file gives its images; empty for other forms.
+        category_ids: the ids that a COCO file gives its classes, by name.
     """
 
     names: tuple[str, ...]
@@ -101,6 +46,9 @@ class DetectionDataset:
     report: DatasetReport
     split: str
     source: Path
+    areas: list[np.ndarray[Any, np.dtype[np.float32]]] = field(default_factory=list)
+    image_ids: list[int | str] = field(default_factory=list)
+    category_ids: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -131,6 +79,8 @@ class DetectionDataset:
             sizes=self.sizes[np.asarray(indices, dtype=np.int64)],
             boxes=[self.boxes[i] for i in indices],
             ignored=[self.ignored[i] for i in indices],
+            areas=[self.areas[i] for i in indices] if self.areas else [],
+            image_ids=[self.image_ids[i] for i in indices] if self.image_ids else [],
         )
 
     def keep_classes(self, classes: Sequence[int | str]) -> DetectionDataset:
@@ -139,19 +89,13 @@ class DetectionDataset:
         Raises:
             UnknownClassError: a class that the data set does not have.
         """
-        wanted = []
-        for entry in classes:
-            known = entry in self.names if isinstance(entry, str) else 0 <= entry < self.nc
-            if not known:
-                raise UnknownClassError(
-                    f"class {entry!r} is not in the data set; it has {_listed(self.names)}"
-                )
-            wanted.append(self.names.index(entry) if isinstance(entry, str) else int(entry))
-
-        def kept(rows: list[Boxes]) -> list[Boxes]:
-            return [boxes[np.isin(boxes[:, 0], wanted)] for boxes in rows]
-
-        return self._with(boxes=kept(self.boxes), ignored=kept(self.ignored))
+        wanted = resolve_classes(classes, self.names, "the data set")
+        kept = [np.isin(rows[:, 0], wanted) for rows in self.boxes]
+        return self._with(
+            boxes=[rows[keep] for rows, keep in zip(self.boxes, kept, strict=True)],
+            ignored=[rows[np.isin(rows[:, 0], wanted)] for rows in self.ignored],
+            areas=[areas[keep] for areas, keep in zip(self.areas, kept, strict=False)],
+        )
 
     def with_names(self, names: Sequence[str]) -> DetectionDataset:
         """The same data set with class ids that follow another order of names (a model's).
@@ -194,7 +138,7 @@ class DetectionDataset:
         return digest.hexdigest()
 
     def _with(self, **changes: Any) -> DetectionDataset:
-        """A changed copy whose report counts what is in it."""
+        """A changed copy whose report counts the images and boxes in it."""
         changed = replace(self, **changes)
         report = replace(changed.report)
         tally(changed, report)

@@ -1,20 +1,39 @@
-"""The size of an image file from its header alone."""
+"""The size and the orientation of an image file from its header alone."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from yolov4sdk.errors import ImageDecodeError, ImageNotFoundError
 from yolov4sdk.imaging.images import read_image
-from yolov4sdk.imaging.jpeg import HEAD, jpeg_size
+from yolov4sdk.imaging.jpeg import HEAD, exif_orientation, jpeg_header
+from yolov4sdk.imaging.preprocess import Size
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels as `images.read_image` gives them, from the header where possible.
+class Header(NamedTuple):
+    """Of an image file.
 
-    JPEG and PNG are not decoded; that a file was cut off is noticed by its missing end.
+    Attributes:
+        size: height and width in pixels as `read_image` gives them: upright.
+        orientation: EXIF's, 1 (as stored) to 8; 5 to 8 swap the sides. 1 where it is not known.
+    """
+
+    size: Size
+    orientation: int = 1
+
+
+def image_size(path: Path) -> Size:
+    """Height and width in pixels as `images.read_image` gives them; see `image_header`."""
+    return image_header(path).size
+
+
+def image_header(path: Path) -> Header:
+    """Size and orientation of an image file.
+
+    JPEG and PNG are not decoded; that a file was cut off is noticed by its missing end. The
+    orientation is read from JPEG, PNG, WebP and TIFF.
 
     Raises:
         ImageNotFoundError: no such file.
@@ -23,17 +42,20 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
-            size = None
+            size, orientation, end = None, 1, b""
             if head[:2] == b"\xff\xd8":
-                size = jpeg_size(head)
+                size, orientation = jpeg_header(head)
                 end = b"\xff\xd9"
             elif head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) >= 24:
-                # Rare PNGs carry EXIF; those are decoded below to learn their orientation.
+                # Rare PNGs carry EXIF; those are decoded below to learn their size upright.
                 width, height = struct.unpack(">II", head[16:24])
                 size = None if b"eXIf" in head else (height, width)
                 end = b"IEND"
             if size is not None and not _has_end(file, end):
                 raise ImageDecodeError(f"{path} is cut off: its end marker is missing")
+            if size is None:
+                file.seek(0)
+                orientation = _orientation(file.read())
     except FileNotFoundError:
         raise ImageNotFoundError(f"no image at {path}") from None
     except OSError as error:
@@ -41,7 +63,19 @@ def image_size(path: Path) -> tuple[int, int]:
     if size is None or min(size) < 1:
         image = read_image(path)
         size = (image.shape[0], image.shape[1])
-    return size
+    return Header(size, orientation)
+
+
+def _orientation(data: bytes) -> int:
+    """EXIF's orientation in a whole file of any kind."""
+    if data[:2] == b"\xff\xd8":
+        return jpeg_header(data)[1]
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return exif_orientation(data)
+    mark = {b"\x89PNG": b"eXIf", b"RIFF": b"EXIF"}.get(data[:4])
+    start = data.find(mark) + (4 if mark == b"eXIf" else 8) if mark and mark in data else 0
+    block = data[start:].removeprefix(b"Exif\0\0") if start else b""
+    return exif_orientation(block)
 
 
 def _has_end(file: Any, end: bytes) -> bool:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ..detections import Detections
 from ..errors import DatasetError, SettingError
-from .cleaning import RawImage, assemble
-from .dataset import DatasetReport, DetectionDataset
+from .cleaning import assemble
+from .dataset import DetectionDataset
+from .raw import RawImage
+from .report import DatasetReport
 
 
 def as_datasets(

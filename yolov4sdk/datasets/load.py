@@ -8,6 +8,7 @@ from typing import Final
 
 from yolov4sdk.datasets import coco, voc, yolo
 from yolov4sdk.datasets.dataset import DetectionDataset
+from yolov4sdk.datasets.paths import spellings
 from yolov4sdk.errors import DatasetError
 from yolov4sdk.imaging.sources import expand
 
@@ -75,7 +76,7 @@ def find_images(source: str | Path, split: str = "train") -> list[Path]:
 
 
 def _read_folder(folder: Path, split: str) -> DetectionDataset:
-    if (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir():
+    if _is_voc(folder):
         return voc.read_voc(folder, split)
     if file := _described(folder):
         return yolo.read_yaml(file, split)
@@ -86,7 +87,23 @@ def _read_folder(folder: Path, split: str) -> DetectionDataset:
                 f"({', '.join(file.name for file in found)}); give the file itself"
             )
         return coco.read_coco(found[0], split)
-    return yolo.read_folder(folder, split)
+    nested = [path.parent for path in sorted(folder.glob("*/JPEGImages")) if _is_voc(path.parent)]
+    nested += [p.parent for p in sorted(folder.glob("*/*/JPEGImages")) if _is_voc(p.parent)]
+    if len(nested) == 1:
+        return voc.read_voc(nested[0], split)
+    if nested:
+        raise DatasetError(
+            f"{folder} holds several PASCAL VOC folders ({', '.join(map(str, nested))}); give one"
+        )
+    place, images = yolo.image_folder(folder, split)
+    labelled = any(yolo.label_path(image).is_file() for image in images)
+    if not labelled and any(voc.label_beside(image) for image in images):
+        return voc.read_beside(folder, images, split, yolo.names_beside(folder))
+    return yolo.read_folder(folder, split, place, images)
+
+
+def _is_voc(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in ("Annotations", "JPEGImages"))
 
 
 def _described(folder: Path) -> Path | None:
@@ -97,15 +114,16 @@ def _described(folder: Path) -> Path | None:
 
 def _coco_files(folder: Path, split: str) -> list[Path]:
     """The JSON files of a split that fit the first pattern that any fits."""
-    for pattern in (
-        f"{split}/_annotations.coco.json",
-        f"annotations/instances_{split}.json",
-        f"annotations/instances_{split}*.json",
-        f"annotations/*{split}*.json",
-        f"*{split}*.json",
+    for form in (
+        "{}/_annotations.coco.json",
+        "annotations/instances_{}.json",
+        "annotations/instances_{}*.json",
+        "annotations/*{}*.json",
+        "*{}*.json",
     ):
-        if found := sorted(folder.glob(pattern)):
-            return found
+        for name in spellings(split):
+            if found := sorted(folder.glob(form.format(name))):
+                return found
     return []
 
 
@@ -123,9 +141,14 @@ def find_splits(path: str | Path) -> list[str]:
         raise DatasetError(f"{source} does not exist; expected a data.yaml, a JSON, or a folder")
     file = source if source.is_file() else _described(source)
     if file is None and (listings := source / "ImageSets" / "Main").is_dir():
-        found = [split for split in SPLITS if (listings / f"{split}.txt").is_file()]
+        found = [
+            split
+            for split in SPLITS
+            if any((listings / f"{name}.txt").is_file() for name in spellings(split))
+        ]
     elif file is not None and file.suffix.lower() in {".yaml", ".yml"}:
-        found = [split for split in SPLITS if split in yolo.yaml_splits(file)]
+        present, absent = yolo.yaml_splits(file)
+        found = [split for split in SPLITS if split in (present or absent)]
     elif file is not None:
         return [split for split in SPLITS if split in file.stem][:1] or ["train"]
     else:
@@ -133,7 +156,11 @@ def find_splits(path: str | Path) -> list[str]:
             split
             for split in SPLITS
             if _coco_files(source, split)
-            or any((source / form.format(split)).is_dir() for form in ("images/{}", "{}"))
+            or any(
+                (source / form.format(name)).is_dir()
+                for form in ("images/{}", "{}")
+                for name in spellings(split)
+            )
         ]
         found = found or ["train"]
     if not found:

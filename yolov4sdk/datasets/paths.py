@@ -1,12 +1,21 @@
-"""Paths written in data-set files: absolute, or inside the data set."""
+"""Paths and texts of data-set files: absolute paths, or inside the data set."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from yolov4sdk.errors import DatasetError
 from yolov4sdk.imaging.images import SUFFIXES
+from yolov4sdk.system.text import decode_text
+
+_SPELLINGS = {"val": ("val", "valid", "validation")}
+
+
+def spellings(split: str) -> tuple[str, ...]:
+    """The names under which files and folders keep a split: "val" is also "valid"."""
+    return _SPELLINGS.get(split, (split,))
 
 
 def resolve_inside(text: str, folder: Path, root: Path, source: Path) -> Path:
@@ -32,23 +41,50 @@ def resolve_inside(text: str, folder: Path, root: Path, source: Path) -> Path:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """All image files in a folder and those below it, sorted; hidden files are passed over."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    """All image files in a folder and those below it, linked ones too, sorted.
+
+    Hidden files are passed over. A link to a folder above itself is followed once.
+    """
+    return sorted(path for path in files_in(folder) if path.suffix.lower() in SUFFIXES)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files in a folder and those below it, through links; hidden files are passed over.
+
+    Raises:
+        DatasetError: a folder that cannot be read.
+    """
+    return list(_walk(folder, frozenset()))
+
+
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:  # a link to a folder that it lies in
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(entry, above | {real})
+        elif not entry.name.startswith("."):
+            yield entry
 
 
 def read_text(path: Path, limit: int = 64 << 20) -> str:
-    """The text of a label file.
+    """The text of a label file, UTF-8 or UTF-16.
 
     Raises:
-        DatasetError: it is missing, no UTF-8 text, or larger than `limit` bytes.
+        DatasetError: it is missing, no such text, or larger than `limit` bytes.
     """
     try:
         if path.stat().st_size > limit:
             raise DatasetError(f"{path} has more than {limit >> 20} MiB; is it a label file?")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        if isinstance(error, DatasetError):
+            raise
         raise DatasetError(f"{path} cannot be read as UTF-8 text: {error}") from error

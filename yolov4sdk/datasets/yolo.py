@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from yolov4sdk.datasets.cleaning import RawImage, assemble
-from yolov4sdk.datasets.dataset import DatasetReport, DetectionDataset
-from yolov4sdk.datasets.paths import images_in, read_text, resolve_inside
-from yolov4sdk.errors import DatasetError, MissingExtraError
+from yolov4sdk.datasets.cleaning import assemble
+from yolov4sdk.datasets.dataset import DetectionDataset
+from yolov4sdk.datasets.paths import files_in, images_in, read_text, resolve_inside, spellings
+from yolov4sdk.datasets.raw import RawImage
+from yolov4sdk.datasets.report import DatasetReport, such_as
+from yolov4sdk.datasets.voc import label_beside
+from yolov4sdk.datasets.yaml_file import DataFile, read_data_file
+from yolov4sdk.errors import DatasetError
+from yolov4sdk.system.text import lines_of
 
 _NAME_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
 _NORMALISED_MAX = 4.0  # a normalised coordinate past this is a pixel
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What a data.yaml says: where the splits are and what the classes are called."""
-
-    file: Path
-    root: Path
-    names: tuple[str, ...]
-    splits: dict[str, list[Path]]
-    notes: list[str]
 
 
 def read_yaml(file: Path, split: str) -> DetectionDataset:
@@ -35,26 +27,28 @@ def read_yaml(file: Path, split: str) -> DetectionDataset:
             training images lie in the validation folder.
         MissingExtraError: PyYAML is not installed.
     """
-    source = _parse_yaml(file)
-    if split not in source.splits:
-        raise DatasetError(
-            f"{file} has no split {split!r}; it has {', '.join(source.splits) or 'none'}"
-        )
+    source = read_data_file(file)
+    entries = source.paths(split)
     _check_nesting(source)
+    images = [image for entry in entries for image in _listed_images(entry, source.root)]
+    absent = [other for other in source.entries if not source.present(other)]
+    if absent:
+        lacking = ", ".join(f"{other} ({', '.join(source.entries[other])})" for other in absent)
+        source.notes.append(f"the file also names what is not there: {lacking}")
     report = DatasetReport(notes=list(source.notes))
-    images = [
-        image for entry in source.splits[split] for image in _listed_images(entry, source.root)
-    ]
-    return _build(images, source.names, split, file, report)
+    folders = [entry for entry in entries if entry.is_dir()]
+    return _build(images, source.names, split, file, report, folders)
 
 
-def yaml_splits(file: Path) -> list[str]:
-    """The splits that a YAML file names ("valid" is "val").
+def yaml_splits(file: Path) -> tuple[list[str], list[str]]:
+    """The splits that a YAML file names ("valid" is "val"): those that are there, and the others.
 
     Raises:
         DatasetError, MissingExtraError: see `read_yaml`.
     """
-    return list(_parse_yaml(file).splits)
+    source = read_data_file(file)
+    present = [split for split in source.entries if source.present(split)]
+    return present, [split for split in source.entries if split not in present]
 
 
 def read_list(file: Path, split: str) -> DetectionDataset:
@@ -64,31 +58,35 @@ def read_list(file: Path, split: str) -> DetectionDataset:
     are class0, class1, ...
     """
     return _build(
-        _listed_images(file, file.parent), _names_beside(file.parent), split, file, DatasetReport()
+        _listed_images(file, file.parent), names_beside(file.parent), split, file, DatasetReport()
     )
 
 
-def read_folder(folder: Path, split: str) -> DetectionDataset:
-    """A folder without a data.yaml: images/<split>, <split>/images, <split>, images or itself.
+def image_folder(folder: Path, split: str) -> tuple[Path, list[Path]]:
+    """The images of a split in a folder without a data.yaml, and the folder that holds them.
+
+    Looked for in images/<split>, <split>/images, <split>, images and the folder itself.
 
     Raises:
         DatasetError: it holds no image.
     """
-    candidates = [
-        folder / "images" / split,
-        folder / split / "images",
-        folder / split,
-        folder / "images",
-        folder,
-    ]
-    for candidate in candidates:
+    names = spellings(split)
+    candidates = [folder / "images" / name for name in names]
+    candidates += [folder / name / "images" for name in names] + [folder / name for name in names]
+    for candidate in [*candidates, folder / "images", folder]:
         images = images_in(candidate) if candidate.is_dir() else []
         if images:
-            return _build(images, _names_beside(folder), split, folder, DatasetReport())
+            return candidate, images
     raise DatasetError(
         f"{folder} holds no images; looked in images/{split}, {split}/images, {split}, images and "
         "the folder itself"
     )
+
+
+def read_folder(folder: Path, split: str, found: Path, images: Sequence[Path]) -> DetectionDataset:
+    """The images of `image_folder` with YOLO labels; names come from classes.txt in `folder`."""
+    names = names_beside(folder)
+    return _build(images, names, split, folder, DatasetReport(), [found])
 
 
 def _build(
@@ -97,26 +95,65 @@ def _build(
     split: str,
     source: Path,
     report: DatasetReport,
+    folders: Sequence[Path] = (),
 ) -> DetectionDataset:
     raw = list(_labelled(images, names, report))
+    _count_lone_labels(folders, raw, report)
     if not names:
         top = int(max((row[0] for entry in raw for row in entry.boxes), default=-1))
         names = tuple(f"class{i}" for i in range(top + 1))
         report.notes.append("no class names found; they are class0, class1, ...")
+    if not any(entry.boxes for entry in raw) and (file := _xml_of(images)):
+        raise DatasetError(
+            f"{source}: split {split!r} has no YOLO labels, but PASCAL VOC labels (such as {file});"
+            " give the folder of the data set itself to read those"
+        )
     return assemble(raw, names, split=split, source=source, report=report)
+
+
+def _xml_of(images: Sequence[Path]) -> Path | None:
+    return next((label for image in images[:20] if (label := label_beside(image))), None)
 
 
 def _labelled(
     images: Sequence[Path], names: tuple[str, ...], report: DatasetReport
 ) -> Iterator[RawImage]:
+    users: dict[Path, Path] = {}
+    shared: list[str] = []
     for image in images:
         label = label_path(image)
         if not label.is_file():
             report.count("missing_labels", label)
             yield RawImage(image)
             continue
+        if users.setdefault(label, image) != image:
+            shared.append(f"{image.name} and {users[label].name}")
         rows = parse_labels(read_text(label), label, len(names) or None)
         yield RawImage(image, rows, normalised=True, label=label)
+    if shared:
+        report.notes.append(
+            f"{len(shared)} images share their label file with an image of the same name "
+            f"({such_as(shared)})"
+        )
+
+
+def _count_lone_labels(
+    folders: Sequence[Path], raw: Sequence[RawImage], report: DatasetReport
+) -> None:
+    """Count the boxes of label files in the folders of a split that belong to no image."""
+    used = {entry.label for entry in raw}
+    near = dict.fromkeys(label_path(folder / "x.jpg").parent for folder in folders)
+    for folder in near:
+        for file in files_in(folder) if folder.is_dir() else ():
+            if file.suffix != ".txt" or file in used or file.name in _NAME_FILES:
+                continue
+            used.add(file)
+            try:
+                boxes = len(parse_labels(read_text(file), file, None))
+            except DatasetError:  # some other text
+                continue
+            report.written += boxes
+            report.count("without_image", file, boxes)
 
 
 def label_path(image: Path) -> Path:
@@ -184,61 +221,11 @@ def _corners(values: list[float], segment: bool) -> list[float]:
     return [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
 
 
-def _parse_yaml(file: Path) -> _Source:
-    try:
-        import yaml
-    except ImportError:
-        raise MissingExtraError("Reading a data.yaml", "torch", "pyyaml") from None
-    try:
-        data = yaml.safe_load(read_text(file, limit=4 << 20))
-    except yaml.YAMLError as error:
-        raise DatasetError(f"{file} is not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise DatasetError(f"{file}: expected a mapping with train, val and names")
-    notes = []
-    if data.get("download"):
-        notes.append("the download key was ignored: nothing in a data-set file is run or fetched")
-    root = file.parent
-    if data.get("path") is not None:
-        root = resolve_inside(str(data["path"]), file.parent, file.parent, file)
-    splits: dict[str, list[Path]] = {}
-    for split in ("train", "val", "valid", "test"):
-        value = data.get(split)
-        entries = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(entry, str) for entry in entries):
-            raise DatasetError(f"{file}: {split} must be a path or a list of paths, got {value!r}")
-        if entries:
-            name = "val" if split == "valid" else split
-            splits[name] = [resolve_inside(entry, root, root, file) for entry in entries]
-    return _Source(file, root, _yaml_names(data, file), splits, notes)
-
-
-def _yaml_names(data: dict[Any, Any], file: Path) -> tuple[str, ...]:
-    """Class names from `names` (list or mapping of ids), or class0, ... from `nc`."""
-    names, nc = data.get("names"), data.get("nc")
-    if names is None and isinstance(nc, int) and nc > 0:
-        names = [f"class{i}" for i in range(nc)]
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DatasetError(
-                f"{file}: the ids in names must be 0 to {len(names) - 1}, each once; got "
-                f"{', '.join(map(str, names))}"
-            )
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise DatasetError(f"{file}: names must list the classes, as a list or id: name")
-    result = tuple(str(name) for name in names)
-    if len(set(result)) != len(result):
-        raise DatasetError(f"{file}: two classes have one name: {', '.join(result)}")
-    if nc is not None and nc != len(result):
-        raise DatasetError(f"{file}: nc is {nc!r}, but there are {len(result)} names")
-    return result
-
-
-def _check_nesting(source: _Source) -> None:
+def _check_nesting(source: DataFile) -> None:
     """Images are looked for in subfolders too, so a train folder inside val would leak."""
-    for train in source.splits.get("train", []):
-        for val in source.splits.get("val", []):
+    splits = [source.paths(name) for name in ("train", "val") if name in source.entries]
+    for train in splits[0] if len(splits) == 2 else []:
+        for val in splits[1]:
             if train in val.parents or val in train.parents:
                 raise DatasetError(
                     f"{source.file}: one of train ({train}) and val ({val}) lies inside the other, "
@@ -257,7 +244,7 @@ def _listed_images(entry: Path, root: Path) -> list[Path]:
         raise DatasetError(f"{entry} does not exist; expected a folder of images or a list (.txt)")
     if entry.suffix.lower() != ".txt":
         raise DatasetError(f"{entry}: expected a folder of images or a list (.txt)")
-    lines = [line.strip() for line in read_text(entry).splitlines()]
+    lines = [line.strip() for line in lines_of(read_text(entry))]
     images = []
     for line in filter(None, lines):
         # "./" means the list's own folder; other relative paths start at the data set's root.
@@ -268,9 +255,10 @@ def _listed_images(entry: Path, root: Path) -> list[Path]:
     return images
 
 
-def _names_beside(folder: Path) -> tuple[str, ...]:
+def names_beside(folder: Path) -> tuple[str, ...]:
+    """The classes in classes.txt or another file of names in a folder; () without one."""
     for name in _NAME_FILES:
         if (folder / name).is_file():
-            lines = read_text(folder / name).splitlines()
+            lines = lines_of(read_text(folder / name))
             return tuple(line.strip() for line in lines if line.strip())
     return ()

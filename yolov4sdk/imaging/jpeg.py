@@ -62,10 +62,15 @@ def decode_scaled(data: bytes, canvas: Size) -> tuple[NDArray[np.uint8], Size] |
 
 def jpeg_size(head: bytes) -> Size | None:
     """Height and width after EXIF orientation; None when the head (HEAD bytes) does not say."""
-    position, swapped = 2, False
+    return jpeg_header(head)[0]
+
+
+def jpeg_header(head: bytes) -> tuple[Size | None, int]:
+    """Height and width (None when the head does not say) after EXIF orientation, and that."""
+    position, orientation = 2, 1
     while position + 9 <= len(head):
         if head[position] != 0xFF:
-            return None
+            break
         marker = head[position + 1]
         if marker == 0xFF:  # padding
             position += 1
@@ -73,14 +78,14 @@ def jpeg_size(head: bytes) -> Size | None:
         (length,) = struct.unpack_from(">H", head, position + 2)
         if marker in _SIZE_MARKERS:
             height, width = struct.unpack_from(">HH", head, position + 5)
-            return (width, height) if swapped else (height, width)
+            return ((width, height) if orientation >= 5 else (height, width)), orientation
         if marker == 0xE1 and head[position + 4 : position + 10] == b"Exif\0\0":
-            swapped = _exif_orientation(head[position + 10 : position + 2 + length]) >= 5
+            orientation = exif_orientation(head[position + 10 : position + 2 + length])
         position += 2 + length
-    return None
+    return None, orientation
 
 
-def _exif_orientation(tiff: bytes) -> int:
+def exif_orientation(tiff: bytes) -> int:
     """The orientation (1 to 8) in an EXIF block; 1 when there is none or it is broken."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 10:
@@ -91,7 +96,7 @@ def _exif_orientation(tiff: bytes) -> int:
         for entry in range(count):
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * entry)
             if tag == _ORIENTATION:
-                return int(value)
+                return int(value) if 1 <= value <= 8 else 1
     except struct.error:
         pass
     return 1

@@ -139,14 +139,19 @@ def coco_labels(dataset: DetectionDataset) -> dict[str, Any]:
         for crowd, (xyxy, ids) in enumerate(
             (dataset.boxes_xyxy(image), dataset.ignored_xyxy(image))
         ):
-            for (x1, y1, x2, y2), class_id in zip(xyxy.tolist(), ids.tolist(), strict=True):
+            own = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+            given = dataset.areas[image] if dataset.areas and not crowd else own
+            areas = np.where(np.isnan(given), own, given)
+            for (x1, y1, x2, y2), class_id, area in zip(
+                xyxy.tolist(), ids.tolist(), areas.tolist(), strict=True
+            ):
                 annotations.append(
                     {
                         "id": len(annotations) + 1,  # COCO's matching takes 0 for "no match"
                         "image_id": image,
                         "category_id": class_id,
                         "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": (x2 - x1) * (y2 - y1),
+                        "area": area,
                         "iscrowd": crowd,
                     }
                 )
