@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import yolov4sdk
+from tests.tiny import make_tiny
 from yolov4sdk.errors import ForeignFileError
-from yolov4sdk.models import Model, build_model, fold
+from yolov4sdk.models import Model, fold
 from yolov4sdk.models.unfold import read_folded, unfold
 
 DEFAULT = Path(yolov4sdk.__file__).parent / "assets" / "default.onnx"
@@ -22,24 +23,17 @@ def _images(seed: int, count: int = 8, size: int = 64) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def _trained_like(model: Model) -> Model:
-    """A model whose normalisations have statistics and factors of every sign."""
+@pytest.fixture(scope="module")
+def folded() -> Model:
+    """Normalisations with factors of either sign, which folding hides in the weights."""
+    model = make_tiny(("a", "b", "c"), size=64)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.copy_(torch.randn(module.num_features, generator=generator) + 0.5)
                 module.bias.copy_(torch.randn(module.num_features, generator=generator) / 2)
-        model.train()
-        for seed in range(30):  # running statistics that fit the weights
-            model(_images(seed))
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def folded() -> Model:
-    torch.manual_seed(0)
-    return fold(_trained_like(build_model("yolov4-csp-n", ("a", "b", "c"))))
+    return fold(model)
 
 
 def _raw(model: Model, images: torch.Tensor) -> list[torch.Tensor]:
@@ -51,9 +45,6 @@ def test_folding_the_unfolded_gives_the_same_outputs(folded: Model) -> None:
     again = fold(unfold(folded, [_images(100), _images(101)]))
     for one, other in zip(_raw(folded, _images(7)), _raw(again, _images(7)), strict=True):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
-    for key, value in folded.state_dict().items():
-        scale = float(value.abs().max())
-        assert torch.allclose(again.state_dict()[key], value, atol=1e-4 * max(scale, 1.0)), key
 
 
 def test_in_training_mode_the_batch_s_own_statistics_give_the_same_function(folded: Model) -> None:
@@ -67,12 +58,12 @@ def test_in_training_mode_the_batch_s_own_statistics_give_the_same_function(fold
 
 def test_weights_have_the_spread_of_fresh_ones(folded: Model) -> None:
     trainable = unfold(folded, [_images(1)])
-    fresh = build_model("yolov4-csp-n", ("a", "b", "c"))
+    fresh = make_tiny(("a", "b", "c"), size=64)
     pairs = zip(trainable.named_modules(), fresh.modules(), strict=True)
     for (name, one), other in pairs:
         if isinstance(one, nn.Conv2d) and one.bias is None:
             assert isinstance(other, nn.Conv2d)
-            assert float(one.weight.std()) == pytest.approx(float(other.weight.std()), rel=0.2), (
+            assert one.weight.std().item() == pytest.approx(other.weight.std().item(), rel=0.3), (
                 name
             )
 

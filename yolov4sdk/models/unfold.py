@@ -98,7 +98,7 @@ def unfold(folded: Model, batches: Iterable[Tensor]) -> Model:
     parts = dict(folded.named_modules())
     for name, module in model.named_modules():
         if isinstance(module, Conv):
-            # fold() puts the multiply-add of an SPPCSP behind its cv6, which becomes the first of two
+            # fold() puts a multiply-add behind the cv6 of an SPPCSP, in a sequence of two
             inner = f"{name}.conv" if f"{name}.conv" in parts else f"{name}.0.conv"
             _unfold_conv(module.conv, module.bn, slice(None), parts[inner], moments[inner])
         elif isinstance(module, BottleneckCSP):
