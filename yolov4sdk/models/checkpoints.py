@@ -52,7 +52,7 @@ def load_checkpoint(path: str | Path) -> Model:
         tensors = _safetensors().load_file(path)
     except Exception as error:  # safetensors raises its own error type and OSError
         raise ForeignFileError(f"{path} is no readable safetensors file: {error}") from error
-    _misfits(model, tensors, str(path), strict=True)
+    check_weights(model, tensors, str(path))
     model.load_state_dict(tensors, assign=True)
     model.spec = spec
     return model.eval()
@@ -75,7 +75,7 @@ def load_weights(
     Raises:
         StateDictError: with `strict`, listing all three.
     """
-    missing, unexpected, misshaped = _misfits(model, tensors, source, strict)
+    missing, unexpected, misshaped = check_weights(model, tensors, source, strict)
     with torch.no_grad():
         for key, target in model.state_dict().items():
             if key in tensors and tensors[key].shape == target.shape:
@@ -83,8 +83,8 @@ def load_weights(
     return missing, unexpected, misshaped
 
 
-def _misfits(
-    model: Model, tensors: Mapping[str, Tensor], source: str, strict: bool
+def check_weights(
+    model: Model, tensors: Mapping[str, Tensor], source: str, strict: bool = True
 ) -> tuple[list[str], list[str], list[str]]:
     """Keys that are missing, unexpected, misshaped; with `strict` they are an error."""
     own = model.state_dict()

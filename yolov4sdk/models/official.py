@@ -19,13 +19,17 @@ from ..errors import (
     SpecError,
     StateDictError,
 )
+from ..system.bounds import ANCHORS, CLASSES, LEVELS, MODULE_PARTS, brief, is_number
+from ..system.documents import plain
 from ..system.files import sha256
 from .blocks import BN_EPS
-from .checkpoints import load_weights
+from .checkpoints import check_weights
 from .definition import BUILT_IN, KEYS, Definition, load_definition
 from .model import Model
 from .pickles import Stub, load_pickled
 
+KEY_LENGTH: Final = 300
+"""Characters of the dotted name of a module."""
 USUAL_SIZE: Final = {32: 640, 64: 1280, 128: 1536}
 """Input size in pixels by largest stride, where a checkpoint does not say it."""
 
@@ -58,27 +62,28 @@ def import_official(
         ArtefactError: missing, empty, truncated or foreign file.
     """
     path = check_file(path)
-    module = _find_module(load_pickled(path))
-    if module:
-        tensors = _module_tensors(module, path)
-    else:
-        tensors = _plain_tensors(torch.load(path, map_location="cpu", weights_only=True), path)
+    content = load_pickled(path)
+    module = _find_module(content)
+    tensors, differences = (
+        _module_tensors(module, path) if module else (_plain_tensors(content, path), {})
+    )
+    if sum(v.numel() for v in tensors.values()) > path.stat().st_size:
+        raise ForeignFileError(f"{path} gives more values than it holds: its tensors overlap")
+    _harmonise_epsilon(tensors, differences)
     tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
     head_classes = _head_classes(tensors, path)
     if names is None:
-        names = _names(module, head_classes)
+        names = _names(module, head_classes, path)
     if len(names) != head_classes:
         raise NamesError(
             f"{path}: the head has {head_classes} classes, but there are {len(names)} names"
         )
-    definition = _definition(path, module, tensors, names, architecture)
-    model = Model(definition)
+    model = _model(_definition(path, module, tensors, names, architecture), tensors, path)
     # Half-precision files hold rounded anchors in stride units: compute these anew from pixels.
-    load_weights(model, {k: v.float() for k, v in tensors.items()}, str(path))
     model.detect.set_anchors(model.detect.anchor_grid.clone().view_as(model.detect.anchors))
     side = size or (
-        definition.input_size
-        if isinstance(definition.architecture, str)
+        model.spec.input_size[0]
+        if isinstance(model.spec.architecture, str)
         else USUAL_SIZE.get(model.spec.max_stride, 640)
     )
     model.spec = model.spec.replace(
@@ -93,47 +98,76 @@ def import_official(
     return model.eval()
 
 
+def _model(definition: Definition, tensors: Mapping[str, Tensor], path: Path) -> Model:
+    """The network, whose weights are those of the file: none are made before they are known."""
+    with torch.device("meta"):
+        model = Model(definition)
+    check_weights(model, tensors, str(path))
+    own = model.state_dict()
+    zero = torch.tensor(0)  # of the buffers that old files lack
+    state = {k: tensors.get(k, zero).to(v.dtype, copy=True) for k, v in own.items()}
+    model.load_state_dict(state, assign=True)
+    return model
+
+
 def _find_module(content: Any) -> Stub | None:
     """The pickled network: the EMA if there, else the model; None for plain tensors."""
     candidates = [content]
     if isinstance(content, Mapping):
         candidates = [content.get("ema"), content.get("model")]
     for candidate in candidates:
-        if isinstance(candidate, Stub) and hasattr(candidate, "_modules"):
+        if isinstance(candidate, Stub) and "_modules" in candidate.__dict__:
             return candidate
     return None
 
 
-def _module_tensors(module: Stub, path: Path) -> dict[str, Tensor]:
-    """Parameters and persistent buffers of a tree of stubs, by dotted key."""
+def _module_tensors(module: Stub, path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Parameters and persistent buffers of a tree of stubs, by dotted key; what `_harmonise` adds.
+
+    Raises:
+        ForeignFileError: no tree of modules, or modules that hold themselves or one another so
+            often that they would never end.
+    """
     tensors: dict[str, Tensor] = {}
-    # (prefix, stub, stubs above it): a tree that contains itself would never end.
-    pending: list[tuple[str, Any, frozenset[int]]] = [("", module, frozenset())]
+    differences: dict[str, float] = {}
+    pending: list[tuple[str, Any]] = [("", module)]
+    left = MODULE_PARTS
     while pending:
-        prefix, stub, above = pending.pop()
-        if not isinstance(stub, Stub) or id(stub) in above:
-            raise ForeignFileError(f"{path}: {prefix or 'the model'} is no tree of modules")
-        transient: set[str] = getattr(stub, "_non_persistent_buffers_set", set())
-        own: dict[str, Any] = {
-            **getattr(stub, "_parameters", {}),
-            **{k: v for k, v in getattr(stub, "_buffers", {}).items() if k not in transient},
-        }
+        prefix, stub = pending.pop()
+        where = f"{path}: {prefix[:80] or 'the model'}"
+        if not isinstance(stub, Stub) or len(prefix) > KEY_LENGTH:
+            raise ForeignFileError(f"{where} is no tree of modules")
+        found = [stub.__dict__.get(name, {}) for name in ("_parameters", "_buffers", "_modules")]
+        transient = stub.__dict__.get("_non_persistent_buffers_set", set())
+        if not all(isinstance(part, dict) for part in found) or not isinstance(transient, set):
+            raise ForeignFileError(f"{where} has damaged parts")
+        parameters, buffers, children = found
+        left -= 1 + len(parameters) + len(buffers) + len(children)
+        if left < 0:
+            raise ForeignFileError(f"{path} has more than {MODULE_PARTS:,} parts of modules")
+        own = {**parameters, **{k: v for k, v in buffers.items() if k not in transient}}
         if stub.kind.endswith("BatchNorm2d"):
-            _harmonise_epsilon(stub, own)
-        tensors.update({prefix + k: v for k, v in own.items() if isinstance(v, Tensor)})
-        children = getattr(stub, "_modules", {})
-        pending += [(f"{prefix}{k}.", v, above | {id(stub)}) for k, v in children.items() if v]
-    return tensors
+            eps = stub.__dict__.get("eps", BN_EPS)
+            if not is_number(eps, 0, 1):
+                raise ForeignFileError(f"{where} has the epsilon {brief(eps)}")
+            differences[f"{prefix}running_var"] = eps - BN_EPS
+        tensors.update({f"{prefix}{k}": v for k, v in own.items() if isinstance(v, Tensor)})
+        pending += [(f"{prefix}{_short(k)}.", v) for k, v in children.items() if v is not None]
+    return tensors, differences
 
 
-def _harmonise_epsilon(stub: Stub, tensors: dict[str, Any]) -> None:
+def _short(key: Any) -> str:
+    return key if isinstance(key, str) and len(key) <= KEY_LENGTH else brief(key)
+
+
+def _harmonise_epsilon(tensors: dict[str, Tensor], differences: Mapping[str, float]) -> None:
     """Let a BN trained with another epsilon give the same result with ours.
 
     Only var + eps enters the formula, so the difference moves into the variance.
     """
-    difference = float(getattr(stub, "eps", BN_EPS)) - BN_EPS
-    if difference and isinstance(tensors.get("running_var"), Tensor):
-        tensors["running_var"] = tensors["running_var"].double() + difference
+    for key, difference in differences.items():
+        if difference and key in tensors:
+            tensors[key] = tensors[key].double() + difference
 
 
 def _plain_tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -142,7 +176,9 @@ def _plain_tensors(content: Any, path: Path) -> dict[str, Tensor]:
         candidates += [content.get(k) for k in ("ema", "state_dict", "model")]
     for candidate in candidates:
         if isinstance(candidate, Mapping):
-            tensors = {str(k): v for k, v in candidate.items() if isinstance(v, Tensor)}
+            tensors = {
+                k: v for k, v in candidate.items() if isinstance(k, str) and isinstance(v, Tensor)
+            }
             if tensors:
                 return tensors
     raise ForeignFileError(
@@ -156,9 +192,9 @@ def _head_classes(tensors: Mapping[str, Tensor], path: Path) -> int:
     for key, anchors in tensors.items():
         stem = key.removesuffix(".anchor_grid")
         conv = tensors.get(f"{stem}.m.0.weight")
-        if stem != key and conv is not None and anchors.ndim == 6:
+        if stem != key and conv is not None and conv.ndim == 4 and _is_anchor_grid(anchors):
             per_anchor, rest = divmod(conv.shape[0], anchors.shape[2])
-            if rest == 0 and per_anchor > 5:
+            if rest == 0 and 5 < per_anchor <= 5 + CLASSES:
                 return per_anchor - 5
     raise ForeignFileError(
         f"{path} has no detection head of this family (no model.<i>.anchor_grid with "
@@ -166,11 +202,27 @@ def _head_classes(tensors: Mapping[str, Tensor], path: Path) -> int:
     )
 
 
-def _names(module: Stub | None, nc: int) -> tuple[str, ...]:
-    found = getattr(module, "names", None)
+def _is_anchor_grid(tensor: Tensor) -> bool:
+    """[nl, 1, na, 1, 1, 2], as small as real ones."""
+    shape = tuple(tensor.shape)
+    levels, anchors = shape[0] if shape else 0, shape[2] if len(shape) == 6 else 0
+    return (
+        0 < levels <= LEVELS and 0 < anchors <= ANCHORS and shape == (levels, 1, anchors, 1, 1, 2)
+    )
+
+
+def _names(module: Stub | None, nc: int, path: Path) -> tuple[str, ...]:
+    found = None if module is None else module.__dict__.get("names")
     if isinstance(found, dict):
+        if len(set(map(type, found))) > 1:
+            raise NamesError(f"{path}: the ids of its names are of several types; give --names")
         found = [found[k] for k in sorted(found)]
-    return tuple(str(name) for name in found) if isinstance(found, list) else default_names(nc)
+    if not isinstance(found, list | tuple):
+        return default_names(nc)
+    for name in found:
+        if not isinstance(name, str | int | float):
+            raise NamesError(f"{path}: a class has the name {brief(name)}; give --names")
+    return tuple(str(name) for name in found)
 
 
 def _definition(
@@ -181,10 +233,13 @@ def _definition(
     architecture: str | Path | Mapping[str, Any] | None,
 ) -> Definition:
     anchors = _pixel_anchors(tensors)
-    own = getattr(module, "yaml", None)
+    own = None if module is None else module.__dict__.get("yaml")
     if architecture is None and isinstance(own, dict):
-        architecture = {k: v for k, v in own.items() if k in KEYS - {"names", "nc"}}
-        architecture["nc"] = len(names)
+        try:
+            own = plain({k: v for k, v in own.items() if k in KEYS - {"names", "nc"}})
+        except ValueError as error:
+            raise ModelConfigError(f"{path}: its architecture holds {error}") from error
+        architecture = own | {"nc": len(names)}
     if architecture is None:
         return _recognise(path, tensors, names, anchors)
     definition = load_definition(architecture, names, anchors)
@@ -200,7 +255,7 @@ def _definition(
 
 
 def _pixel_anchors(tensors: Mapping[str, Tensor]) -> Anchors:
-    grid = next(v for k, v in tensors.items() if k.endswith(".anchor_grid"))
+    grid = next(v for k, v in tensors.items() if k.endswith(".anchor_grid") and _is_anchor_grid(v))
     levels = grid.double().reshape(grid.shape[0], grid.shape[2], 2).tolist()
     return tuple(tuple((w, h) for w, h in level) for level in levels)
 
@@ -214,7 +269,7 @@ def _recognise(
         try:
             definition = load_definition(name, names, anchors)
             with torch.device("meta"):
-                load_weights(Model(definition), tensors, f"{path} as {name}")
+                check_weights(Model(definition), tensors, f"{path} as {name}")
         except ModelConfigError:
             continue
         except StateDictError as error:

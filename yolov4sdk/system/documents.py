@@ -1,0 +1,189 @@
+"""YAML and JSON of files, within bounds: size, depth, number of values, aliases, digits.
+
+Every reader of such a text goes through here and gets plain values, or an error of its own kind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import MissingExtraError, YOLOv4Error
+from .bounds import DEPTH, DIGITS, JSON_BYTES, JSON_VALUES, YAML_BYTES, YAML_VALUES
+
+Raised = type[YOLOv4Error]
+"""The class of the error that a caller wants."""
+NUMBER_TAGS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+def read_bounded(path: str | Path, limit: int, error: Raised) -> str:
+    """The UTF-8 text of a file of at most `limit` bytes; a byte-order mark is left out.
+
+    Raises:
+        error: it is missing, a folder, larger, no UTF-8, or may not be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError as cause:
+        raise error(f"there is no file {path}; check the path") from cause
+    except (OSError, ValueError) as cause:  # a folder, no permission, a NUL in the name
+        reason = getattr(cause, "strerror", None) or cause
+        raise error(f"{path} cannot be read: {reason}") from cause
+    if len(data) > limit:
+        raise error(f"{path} has more than {limit:,} bytes, far more than such a file needs")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        raise error(f"{path} is no UTF-8 text (byte {cause.start:,})") from cause
+
+
+def load_yaml(path: str | Path, error: Raised, limit: int = YAML_BYTES) -> Any:
+    """The values in a YAML file; see `parse_yaml`.
+
+    Raises:
+        error: the file cannot be read, or as `parse_yaml`.
+    """
+    return parse_yaml(read_bounded(path, limit, error), str(path), error)
+
+
+def parse_yaml(text: str, source: str, error: Raised) -> Any:
+    """Plain values from YAML: no object is ever made from a tag.
+
+    Args:
+        text: one document.
+        source: what to call it in messages.
+        error: the class to raise.
+
+    Raises:
+        error: no YAML, or beyond the bounds; aliases count as often as they are named.
+        MissingExtraError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as cause:
+        raise MissingExtraError("Reading a YAML file", "torch", "pyyaml") from cause
+    safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        depth = 0
+        # The parser does not recurse: nesting is bounded before anything follows it.
+        for count, event in enumerate(yaml.parse(text, safe)):
+            if count > YAML_VALUES:
+                raise ValueError(f"more than {YAML_VALUES:,} values")
+            opens = isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent)
+            closes = isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent)
+            depth += opens - closes
+            if depth > DEPTH:
+                raise ValueError(f"more than {DEPTH} levels inside one another")
+        loader = safe(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _measure(node, {})
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    # Constructors of wrong values ("!!timestamp x") fail in all of these ways.
+    except (
+        yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+        RecursionError,
+    ) as cause:  # fmt: skip
+        told = isinstance(cause, yaml.YAMLError | ValueError | RecursionError)
+        what = _first(cause) if told else "a value that does not fit its tag"
+        raise error(f"{source} is not valid YAML: {what}") from cause
+
+
+def _measure(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Values and levels of a node with its aliases followed; a ValueError beyond the bounds."""
+    if id(node) in known:
+        found = known[id(node)]
+        if found is None:
+            raise ValueError("an alias that holds itself")
+        return found
+    known[id(node)] = None
+    if isinstance(node.value, str):
+        if node.tag in NUMBER_TAGS and len(node.value) > DIGITS:
+            raise ValueError(f"a number of {len(node.value):,} characters")
+        node.value.encode()  # half a character is none
+        size, depth = 1 + len(node.value) // 16, 0
+    else:
+        parts = [part for entry in node.value
+                 for part in (entry if isinstance(entry, tuple) else (entry,))]  # fmt: skip
+        measured = [_measure(part, known) for part in parts]
+        size = 1 + sum(size for size, _ in measured)
+        depth = 1 + max((depth for _, depth in measured), default=0)
+    if size > YAML_VALUES or depth > DEPTH:
+        raise ValueError(f"more than {YAML_VALUES:,} values or {DEPTH} levels, aliases counted")
+    known[id(node)] = size, depth
+    return size, depth
+
+
+def parse_json(text: str | bytes, source: str, error: Raised, limit: int = JSON_BYTES) -> Any:
+    """Values from JSON; NaN and Infinity are none.
+
+    Args:
+        text: UTF-8 where bytes.
+        source: what to call it in messages ("x.json", "the ModelSpec").
+        error: the class to raise.
+        limit: of the text's length.
+
+    Raises:
+        error: no JSON, or beyond the bounds.
+    """
+    if not isinstance(text, str | bytes):
+        raise error(f"{source} must be a text of JSON, got {type(text).__name__}")
+    if len(text) > limit:
+        raise error(f"{source} has more than {limit:,} bytes, far more than it needs")
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    if text.count(",") + text.count("[") + text.count("{") > JSON_VALUES:
+        raise error(f"{source} has more than {JSON_VALUES:,} values, far more than it needs")
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        return plain(value)
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{source} is not valid JSON: {_first(cause)}") from cause
+
+
+def plain(value: Any) -> Any:
+    """A copy in plain types: None, bool, int, float, str, list, and dict with keys of these.
+
+    Raises:
+        ValueError: another type, or more values or levels than the bounds; so also what holds
+            itself.
+    """
+    left = JSON_VALUES
+
+    def copy(part: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > DEPTH:
+            raise ValueError(
+                f"more than {JSON_VALUES:,} values or {DEPTH} levels inside one another"
+            )
+        if isinstance(part, str):
+            part.encode()  # half a character ("\\ud800") is none
+        if part is None or type(part) in (bool, int, float, str):
+            return part
+        if isinstance(part, list | tuple):
+            return [copy(item, depth + 1) for item in part]
+        if isinstance(part, Mapping):
+            return {copy(k, DEPTH): copy(v, depth + 1) for k, v in part.items()}
+        raise ValueError(f"a value of type {type(part).__name__}")
+
+    return copy(value, 0)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _first(error: BaseException) -> str:
+    """An error's text, without line breaks and short: it may quote the file."""
+    if isinstance(error, RecursionError):
+        return f"more than {DEPTH} levels inside one another"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
