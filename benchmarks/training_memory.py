@@ -51,9 +51,9 @@ def measure(model: str, size: int, batch: int, amp: str, steps: int) -> dict[str
         folder = Path(name)
         settings = TrainSettings(
             data=str(write_data(folder / "data", batch, size)), output=str(folder / "run"),
-            model=model, size=size, batch=batch, epochs=steps, amp=amp, val_split="",
+            model=model, size=size, batch=batch, epochs=steps, val_split="",
             workers=0, tensorboard=False, plots=False, auto_anchor=False, device="cpu",
-        )  # fmt: skip
+        ).changed({"amp": amp})  # fmt: skip
         train(settings)
         rows = RunFolder(folder / "run", fresh=False).results()
     speeds = [float(row["images_per_second"]) for row in rows[1:]]

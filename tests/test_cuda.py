@@ -11,7 +11,8 @@ import torch
 
 from export import export_model
 from tests.train.synthetic import StopAfter, quick, write_dataset
-from train.loss import DetectionLoss, LossSettings
+from train.groups import LossSettings
+from train.loss import DetectionLoss
 from train.main import resume
 from train.main import train as start
 from train.run import RunFolder

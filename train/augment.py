@@ -7,14 +7,14 @@ state is read, so a sample depends only on its inputs and on the generator's see
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
-from yolov4sdk.errors import SettingError
 from yolov4sdk.imaging.preprocess import PADDING, letterbox, place
+from yolov4sdk.system.option import about, check
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -22,7 +22,6 @@ MIN_SIDE = 2.0  # pixels; spec: a box of 2 px or less on a side is dropped
 MIN_AREA_LEFT = 0.2  # spec: at most 20 % of the area left is dropped
 MAX_ASPECT = 20.0  # spec: an aspect ratio of 20 or more is dropped
 
-_LIMITS = {"degrees": 180.0, "shear": 80.0, "perspective": 0.01, "mixup_beta": 1e6}  # others: 1
 _MAX_TILT = 0.5  # of the depth at the picture's corners; at 1 the picture would fold
 
 
@@ -31,46 +30,41 @@ class Augmentation:
     """What is done to a training image, and how strongly.
 
     The defaults are the authors' for training from scratch (spec); `fine_tuning()` has theirs for
-    fine-tuning and `none()` switches everything off.
-
-    Attributes:
-        mosaic: probability of a mosaic of four images.
-        mixup: probability, given a mosaic, of blending it with a second mosaic.
-        mixup_beta: both parameters of the Beta distribution of the blend (authors: 8).
-        degrees: largest rotation, degrees.
-        translate: largest shift of the centre, as a part of the picture's size.
-        scale: the zoom lies in 1 - scale to 1 + scale.
-        shear: largest shear angle on each axis, degrees.
-        perspective: largest perspective coefficient, per pixel (0.001 is much); weakened where a
-            large picture would fold.
-        hsv_h, hsv_s, hsv_v: largest relative change of hue (of the half circle), saturation and
-            value.
-        fliplr, flipud: probability of a mirror image.
+    fine-tuning and `none()` switches everything off. A perspective of 0.001 is much; it is weakened
+    where a large picture would fold. Changes of hue are parts of the half circle.
     """
 
-    mosaic: float = 1.0
-    mixup: float = 0.0
-    mixup_beta: float = 8.0
-    degrees: float = 0.0
-    translate: float = 0.5
-    scale: float = 0.5
-    shear: float = 0.0
-    perspective: float = 0.0
-    hsv_h: float = 0.015
-    hsv_s: float = 0.7
-    hsv_v: float = 0.4
-    fliplr: float = 0.5
-    flipud: float = 0.0
+    mosaic: float = field(
+        default=1.0, metadata=about("Probability of a mosaic of four images.", low=0, high=1)
+    )
+    mixup: float = field(
+        default=0.0, metadata=about("Probability, of two mosaics blended.", low=0, high=1)
+    )
+    mixup_beta: float = field(
+        default=8.0, metadata=about("Both betas of the blend.", low=0.001, high=1e6)
+    )
+    degrees: float = field(default=0.0, metadata=about("Largest rotation.", low=0, high=180))
+    translate: float = field(
+        default=0.5, metadata=about("Largest shift, share of the size.", low=0, high=1)
+    )
+    # A zoom of 0 would leave no picture.
+    scale: float = field(default=0.5, metadata=about("Zoom by 1 +- this.", low=0, high=0.999))
+    shear: float = field(default=0.0, metadata=about("Largest shear, degrees.", low=0, high=80))
+    perspective: float = field(
+        default=0.0, metadata=about("Largest coefficient, per pixel.", low=0, high=0.01)
+    )
+    hsv_h: float = field(default=0.015, metadata=about("Hue.", low=0, high=1))
+    hsv_s: float = field(default=0.7, metadata=about("Saturation.", low=0, high=1))
+    hsv_v: float = field(default=0.4, metadata=about("Brightness.", low=0, high=1))
+    fliplr: float = field(
+        default=0.5, metadata=about("Probability of left-right mirroring.", low=0, high=1)
+    )
+    flipud: float = field(
+        default=0.0, metadata=about("Probability of up-down mirroring.", low=0, high=1)
+    )
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
-            value, top = getattr(self, entry.name), _LIMITS.get(entry.name, 1.0)
-            if not 0.0 <= value <= top:
-                raise SettingError(f"augmentation {entry.name} must be 0 to {top:g}, got {value}")
-        if self.scale >= 1.0:
-            raise SettingError("augmentation scale must be below 1: a zoom of 0 leaves no picture")
-        if self.mixup_beta == 0:
-            raise SettingError("augmentation mixup_beta must be above 0")
+        check(self)
 
     @classmethod
     def fine_tuning(cls) -> Augmentation:

@@ -118,10 +118,10 @@ def prepare(
     )
     optimizer = make_optimizer(
         model,
-        settings.optimizer,
+        settings.schedule.optimizer,
         settings.learning_rate,
-        settings.momentum,
-        scaled_decay(settings.weight_decay, settings.batch, accumulate),
+        settings.schedule.momentum,
+        scaled_decay(settings.schedule.weight_decay, settings.batch, accumulate),
     )
     scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
     return Job(
@@ -132,7 +132,7 @@ def prepare(
         val=val,
         model=model,
         parts=Parts(model, ModelEMA(model, decay, tau), optimizer, scaler),
-        loss=DetectionLoss(model.detect.anchors, settings.loss(model.spec.nc), world.mean),
+        loss=DetectionLoss(model.detect.anchors, settings.loss_of(model.spec.nc), world.mean),
         schedule=make_schedule(settings, steps, accumulate),
         frozen=frozen,
         steps=steps,
@@ -199,7 +199,7 @@ def make_train_set(settings: TrainSettings, train: DetectionDataset, model: Mode
     return TrainSet(
         train,
         settings.size,
-        settings.augmentation(),
+        settings.augmenting(),
         stride=model.spec.max_stride,
         rectangular=settings.rectangular,
         cache=settings.cache,  # type: ignore[arg-type]
@@ -215,14 +215,14 @@ def make_schedule(settings: TrainSettings, steps: int, accumulate: int) -> Sched
         epochs=settings.epochs,
         steps_per_epoch=steps,
         lr=settings.learning_rate,
-        final=settings.lr_final,
-        momentum=settings.momentum,
+        final=settings.schedule.lr_final,
+        momentum=settings.schedule.momentum,
         accumulate=accumulate,
-        warmup_epochs=settings.warmup_epochs,
-        warmup_iterations=settings.warmup_iterations,
-        warmup_share=settings.warmup_share,
+        warmup_epochs=settings.schedule.warmup_epochs,
+        warmup_iterations=settings.schedule.warmup_iterations,
+        warmup_share=settings.schedule.warmup_share,
         # Adam scales every step by itself, so biases need no head start.
-        warmup_bias_lr=0.1 if settings.optimizer == "sgd" else 0.0,
+        warmup_bias_lr=0.1 if settings.schedule.optimizer == "sgd" else 0.0,
     )
 
 

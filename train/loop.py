@@ -192,7 +192,7 @@ class Trainer:
         parts = self.job.parts
         set_rates(parts.optimizer, rates)
         parts.scaler.unscale_(parts.optimizer)
-        norm = clip_gradients(self.job.model, self.job.settings.clip_gradients or math.inf)
+        norm = clip_gradients(self.job.model, self.job.settings.schedule.clip_gradients or math.inf)
         # fp16 overflows now and then by design: its scaler skips the update
         if not math.isfinite(norm) and not parts.scaler.is_enabled():
             raise NonFiniteLossError(self._non_finite(batch))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from train.groups import LossSettings
 from train.matching import LevelMatches, match
 from yolov4sdk.errors import SettingError
 
@@ -22,34 +23,6 @@ _FOCAL_ALPHA = 0.25  # the focal loss paper's weight of the positive class
 # background, so their mean is small and needs more weight. Keyed by the number of levels.
 _BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.4, 0.1), 5: (4.0, 1.0, 0.5, 0.4, 0.1)}
 _MANY_LEVELS_OBJECTNESS = 1.4  # objectness gain factor of models with four or more levels
-
-
-@dataclass(frozen=True)
-class LossSettings:
-    """Gains and variants of the loss; the gains are those of the design page.
-
-    Attributes:
-        iou: "giou" or "ciou", for the box loss and the objectness target alike.
-        box_gain, objectness_gain, class_gain: weights of the three parts; in training the class
-            gain is scaled by nc / 80 (see `class_gain_for`), as its mean over classes is not.
-        focal_gamma: 0 is plain binary cross-entropy, above 0 the focal loss.
-        label_smoothing: class targets become 1 - s/2 and s/2.
-    """
-
-    iou: str = "giou"
-    box_gain: float = 0.05
-    objectness_gain: float = 1.0
-    class_gain: float = 0.5
-    focal_gamma: float = 0.0
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.iou not in ("giou", "ciou"):
-            raise SettingError(f"iou is {self.iou!r}; expected 'giou' or 'ciou'")
-        if not 0 <= self.label_smoothing < 1:
-            raise SettingError(f"label_smoothing is {self.label_smoothing}; expected 0 to below 1")
-        if self.focal_gamma < 0:
-            raise SettingError(f"focal_gamma is {self.focal_gamma}; expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -186,7 +159,7 @@ class DetectionLoss:
                 _fill_objectness(target, matched, iou.detach(), iou_ratio)
                 if picked.shape[1] > 6:  # with one class, objectness says all there is to say
                     classes = classes + self._class_loss(picked[:, 5:], found) * share
-            entropy = cross_entropy(raw[..., 4].float(), target, self.settings.focal_gamma)
+            entropy = cross_entropy(raw[..., 4].float(), target, self.settings.focal)
             objectness = objectness + entropy * balance[level]
         box = box * self._box_gain
         objectness = objectness * self._objectness_gain
@@ -200,7 +173,7 @@ class DetectionLoss:
         off = self.settings.label_smoothing / 2
         target = torch.full_like(logits, off)
         target.scatter_(1, found.target_class[:, None], 1 - off)
-        return cross_entropy(logits, target, self.settings.focal_gamma)
+        return cross_entropy(logits, target, self.settings.focal)
 
 
 def _decode(raw: Tensor, found: LevelMatches) -> Tensor:

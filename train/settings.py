@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from train.augment import Augmentation
-from train.loss import LossSettings
+from train.groups import AugmentationSettings, LossSettings, ScheduleSettings
 from yolov4sdk.errors import SettingError
+from yolov4sdk.system.option import about, check
 
-_AUGMENTATION = tuple(entry.name for entry in fields(Augmentation))
-_CHOICES = {
-    "optimizer": ("sgd", "adam", "adamw"),
-    "amp": ("off", "bf16", "fp16"),
-    "cache": (None, "ram", "disk"),
-    "iou": ("giou", "ciou"),
-}
-# Least and largest value of numbers; None is no limit.
-_RANGES: dict[str, tuple[float, float | None]] = {
-    "size": (32, None), "epochs": (1, None), "batch": (1, None), "nominal_batch": (1, None),
-    "lr": (0, None), "lr_final": (0, 1), "momentum": (0, 0.9999), "weight_decay": (0, None),
-    "warmup_epochs": (0, None), "warmup_iterations": (0, None), "warmup_share": (0, 1),
-    "clip_gradients": (0, None), "ema_decay": (0, 0.999999), "ema_tau": (0.01, None),
-    "iou_ratio": (0, 1), "hard_epochs": (0, None), "ramp_epochs": (0, None),
-    "multi_scale": (0, 0.9), "close_mosaic": (0, None), "freeze": (0, None), "seed": (0, None),
-    "workers": (0, None), "threads": (1, None), "val_interval": (1, None), "patience": (0, None),
-    "save_minutes": (0, None),
-}  # fmt: skip
 # What `--resume` may change: nothing here decides what is learnt.
 RESUMABLE = ("device", "workers", "threads", "cache", "cache_dir", "save_minutes", "tensorboard")
 
@@ -41,6 +23,9 @@ _EMA_WINDOW = 0.05  # the average's length as a share of the run: long enough to
 # enough to have forgotten the high learning rates by the end
 
 
+_RUN, _MACHINE = "Run", "Machine and output"
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """Everything that decides a run. None means: derived from the others, see the properties.
@@ -50,111 +35,136 @@ class TrainSettings:
 
     # What is trained on what
     data: str = ""
-    output: str = "runs/train"
-    model: str = "yolov4-csp"
-    weights: str | None = None  # a checkpoint to fine-tune; its architecture replaces `model`
-    backbone: str | None = None  # weights of `train-backbone`
-    train_split: str = "train"
-    val_split: str = "val"
-    classes: tuple[str, ...] | None = None
-    freeze: int = 0  # the first N layers keep their weights and statistics
-    seed: int = 0
+    output: str = field(
+        default="runs/train",
+        metadata=about("Folder of the run.", panel=_RUN, names=("-o", "--output")),
+    )
+    model: str = field(
+        default="yolov4-csp", metadata=about("Built-in model or a YAML file.", panel=_RUN)
+    )
+    weights: str | None = field(  # its architecture replaces `model`
+        default=None,
+        metadata=about(
+            "Checkpoint to fine-tune; its architecture counts.", panel=_RUN, shown="none"
+        ),
+    )
+    backbone: str | None = field(
+        default=None, metadata=about("Weights of train-backbone.", panel=_RUN, shown="none")
+    )
+    train_split: str = field(default="train", metadata=about("Split to train on.", panel=_RUN))
+    val_split: str = field(
+        default="val", metadata=about('Split to validate on; "" for none.', panel=_RUN)
+    )
+    classes: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about("Train on these classes only (repeat).", panel=_RUN, shown="all"),
+    )
+    freeze: int = field(  # weights and statistics
+        default=0, metadata=about("Keep the first N layers as they are.", low=0, panel=_RUN)
+    )
+    seed: int = field(default=0, metadata=about("Of everything random.", low=0, panel=_RUN))
 
     # Size and length
-    size: int = 640
-    epochs: int = 300
-    batch: int = 16  # images of one step, over all processes
-    nominal_batch: int | None = None  # images of one update
-    multi_scale: float = 0.0  # 0.5: each batch is resized to 0.5 to 1.5 times the size
-    rectangular: bool = False
+    size: int = field(default=640, metadata=about("Long side in pixels.", low=32, panel=_RUN))
+    epochs: int = field(default=300, metadata=about("Passes over the images.", low=1, panel=_RUN))
+    batch: int = field(
+        default=16, metadata=about("Images of a step, over all processes.", low=1, panel=_RUN)
+    )
+    nominal_batch: int | None = field(
+        default=None,
+        metadata=about(
+            "Images of an update, by accumulation.", low=1, panel=_RUN, shown="16 to 64, by length"
+        ),
+    )
+    multi_scale: float = field(  # 0.5: each batch is resized to 0.5 to 1.5 times the size
+        default=0.0,
+        metadata=about("Resize batches by up to this share.", low=0, high=0.9, panel=_RUN),
+    )
+    rectangular: bool = field(
+        default=False,
+        metadata=about(
+            "Batches of like shapes, without mosaic.",
+            panel=_RUN, names=("--rectangular/--square",), shown="square",
+        ),
+    )  # fmt: skip
 
-    # Optimizer and schedule
-    optimizer: str = "sgd"
-    lr: float | None = None
-    lr_final: float = 0.05  # design: 0.2. The last epochs of a short run gain from smaller steps
-    momentum: float = 0.937
-    weight_decay: float = 5e-4
-    warmup_epochs: float = 3.0
-    warmup_iterations: int = 1000
-    warmup_share: float = 0.1  # design: at most a third. A third of a short run is too much
-    clip_gradients: float = 0.0  # norm, 0: never. The loss is a sum over images, so the usual norm
-    # grows with the batch (50 at 16 images); there is no limit that suits every run
-    ema_decay: float | None = None
-    ema_tau: float | None = None
-
-    # Loss
-    iou: str = "ciou"  # design: GIoU. CIoU also pulls centres, so boxes are tighter at high IoU
-    box_gain: float = 0.05
-    objectness_gain: float = 1.0
-    class_gain: float = 0.5
-    focal: float = 0.0
-    label_smoothing: float = 0.0
-    iou_ratio: float = 1.0
-    hard_epochs: int | None = None  # epochs with hard objectness targets (stage one)
-    ramp_epochs: int | None = None  # epochs over which the IoU comes in; 0 is a switch
-
-    # Augmentation: None takes the authors' value for training from scratch or for fine-tuning
-    mosaic: float | None = None
-    mixup: float | None = None
-    mixup_beta: float | None = None
-    degrees: float | None = None
-    translate: float | None = None
-    scale: float | None = None
-    shear: float | None = None
-    perspective: float | None = None
-    hsv_h: float | None = None
-    hsv_s: float | None = None
-    hsv_v: float | None = None
-    fliplr: float | None = None
-    flipud: float | None = None
-    close_mosaic: int | None = None  # the last N epochs go without mosaic
+    schedule: ScheduleSettings = field(
+        default_factory=ScheduleSettings, metadata={"panel": "Optimizer and schedule"}
+    )
+    loss: LossSettings = field(default_factory=LossSettings, metadata={"panel": "Loss"})
+    augmentation: AugmentationSettings = field(
+        default_factory=AugmentationSettings, metadata={"panel": "Augmentation"}
+    )
 
     # Machine
-    device: str = "auto"
-    amp: str = "off"
-    channels_last: bool = True  # oneDNN and tensor cores both want it
-    auto_anchor: bool = True  # only acts when the model's anchors miss more than 2 % of the boxes
-    cache: str | None = "ram"  # resized images; a data set too large for it takes "disk"
-    cache_dir: str | None = None
-    workers: int | None = None
-    threads: int | None = None
+    device: str = field(
+        default="auto", metadata=about("cpu, cuda, cuda:N or auto.", panel=_MACHINE)
+    )
+    amp: Literal["off", "bf16", "fp16"] = field(
+        default="off", metadata=about("Mixed precision.", panel=_MACHINE)
+    )
+    channels_last: bool = field(  # oneDNN and tensor cores both want it
+        default=True, metadata=about("Memory layout.", panel=_MACHINE, shown="channels-last")
+    )
+    auto_anchor: bool = field(  # only acts when the model's anchors miss more than 2 % of the boxes
+        default=True,
+        metadata=about("Fit anchors when boxes are missed.", panel=_MACHINE, shown="auto-anchor"),
+    )
+    cache: Literal["ram", "disk"] | None = field(  # a data set too large for memory takes "disk"
+        default="ram", metadata=about("Keep resized images.", panel=_MACHINE)
+    )
+    cache_dir: str | None = field(
+        default=None, metadata=about("Where disk keeps them.", panel=_MACHINE, shown="user's")
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=about(
+            "Loader processes; 0 loads in this one.", low=0, panel=_MACHINE, shown="CPUs - 1"
+        ),
+    )
+    threads: int | None = field(
+        default=None,
+        metadata=about("Threads of torch on the CPU.", low=1, panel=_MACHINE, shown="CPUs"),
+    )
 
     # Validation, saving, showing
-    val_interval: int = 1
-    patience: int = 0  # stop after this many epochs without a better mAP; 0: never
-    save_minutes: float = 5.0
-    tensorboard: bool = True
-    plots: bool = True
+    val_interval: int = field(
+        default=1, metadata=about("Epochs between validations.", low=1, panel=_MACHINE)
+    )
+    patience: int = field(
+        default=0,
+        metadata=about("Stop after N epochs without gain; 0 never.", low=0, panel=_MACHINE),
+    )
+    save_minutes: float = field(
+        default=5.0, metadata=about("Minutes between checkpoints.", low=0, panel=_MACHINE)
+    )
+    tensorboard: bool = field(
+        default=True,
+        metadata=about("Write TensorBoard events.", panel=_MACHINE, shown="tensorboard"),
+    )
+    plots: bool = field(
+        default=True, metadata=about("Draw plots at the end.", panel=_MACHINE, shown="plots")
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.classes, list):
             object.__setattr__(self, "classes", tuple(self.classes))
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                listed = ", ".join("none" if a is None else a for a in allowed)
-                raise SettingError(f"{name} is {getattr(self, name)!r}; expected one of {listed}")
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not (low <= value and (high is None or value <= high)):
-                top = f" to {high}" if high is not None else " or more"
-                raise SettingError(f"{name} is {value}; expected {low}{top}")
+        check(self)
         if self.weights and self.backbone:
             raise SettingError("weights and backbone exclude each other; the weights hold both")
-        if self.rectangular and self.mosaic:
+        if self.rectangular and self.augmentation.mosaic:
             raise SettingError("rectangular training excludes mosaic; set mosaic to 0")
         if self.rectangular and self.multi_scale:
             raise SettingError("rectangular training excludes multi_scale")
-        self.augmentation()
-        self.loss(1)
 
     # -- what follows from the settings ------------------------------------------------------
 
     @property
     def learning_rate(self) -> float:
         """The peak learning rate: 0.01 for SGD, 0.001 for Adam, unless set."""
-        if self.lr is not None:
-            return self.lr
-        return 0.01 if self.optimizer == "sgd" else 0.001
+        if self.schedule.lr is not None:
+            return self.schedule.lr
+        return 0.01 if self.schedule.optimizer == "sgd" else 0.001
 
     def images_per_update(self, images: int) -> int:
         """The nominal batch: 64, or less (not under 16) where a run would have few updates."""
@@ -172,49 +182,48 @@ class TrainSettings:
         2000 would end such a run with hardly any average at all.
         """
         window = max(2.0, _EMA_WINDOW * updates)
-        decay = min(0.9999, 1 - 1 / window) if self.ema_decay is None else self.ema_decay
-        tau = min(2000.0, window) if self.ema_tau is None else self.ema_tau
-        return decay, tau
+        decay, tau = self.schedule.ema_decay, self.schedule.ema_tau
+        return (
+            min(0.9999, 1 - 1 / window) if decay is None else decay,
+            min(2000.0, window) if tau is None else tau,
+        )
 
     def iou_ratio_at(self, epoch: int) -> float:
         """The share of the IoU in the objectness target: stage one is 0, stage two `iou_ratio`."""
-        hard = self.epochs // 10 if self.hard_epochs is None else self.hard_epochs
-        ramp = self.epochs // 10 if self.ramp_epochs is None else self.ramp_epochs
+        hard, ramp = (
+            self.epochs // 10 if epochs is None else epochs
+            for epochs in (self.loss.hard_epochs, self.loss.ramp_epochs)
+        )
         if epoch < hard:
             return 0.0
-        return self.iou_ratio * min(1.0, (epoch - hard + 1) / (ramp + 1))
+        return self.loss.iou_ratio * min(1.0, (epoch - hard + 1) / (ramp + 1))
 
     @property
     def mosaic_epochs(self) -> int:
         """Epochs before the mosaic closes; it closes for the last tenth unless set."""
-        close = self.epochs // 10 if self.close_mosaic is None else self.close_mosaic
+        asked = self.augmentation.close_mosaic
+        close = self.epochs // 10 if asked is None else asked
         return max(0, self.epochs - close)
 
-    def augmentation(self) -> Augmentation:
-        """The augmentation of the epochs before the mosaic closes."""
+    def augmenting(self) -> Augmentation:
+        """What is done to the images of the epochs before the mosaic closes."""
         base = Augmentation.fine_tuning() if self.weights else Augmentation()
         if self.rectangular:
             base = base.without_mosaic()
-        given = {name: getattr(self, name) for name in _AUGMENTATION}
-        return dataclasses.replace(base, **{k: v for k, v in given.items() if v is not None})
+        return self.augmentation.over(base)
 
-    def loss(self, class_count: int) -> LossSettings:
-        """The loss settings for a model of so many classes."""
-        return LossSettings(
-            iou=self.iou,
-            box_gain=self.box_gain,
-            objectness_gain=self.objectness_gain,
-            # The design's gain is for 80 classes; the loss is a mean over classes.
-            class_gain=self.class_gain * class_count / 80,
-            focal_gamma=self.focal,
-            label_smoothing=self.label_smoothing,
-        )
+    def loss_of(self, class_count: int) -> LossSettings:
+        """The loss settings for a model of so many classes.
+
+        The design's gain is for 80 classes; the loss is a mean over classes.
+        """
+        return replace(self.loss, class_gain=self.loss.class_gain * class_count / 80)
 
     # -- reading and writing -----------------------------------------------------------------
 
     def to_json(self) -> str:
         """All fields as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        return json.dumps(asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> TrainSettings:
@@ -242,16 +251,41 @@ class TrainSettings:
     def changed(self, values: dict[str, Any]) -> TrainSettings:
         """A copy with other values.
 
+        Args:
+            values: by name. A setting of a group goes by its own name ("mosaic"), as on the command
+                line and in files of earlier versions, or inside its group ({"augmentation":
+                {"mosaic": 0}}), as in the files written now.
+
         Raises:
             SettingError: for a name that is no setting, a wrong type or a value out of range.
         """
+        own: dict[str, Any] = {}
+        inside: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if name in _GROUPS and isinstance(value, dict):
+                inside.setdefault(name, {}).update(value)
+            elif name in _GROUP_OF:
+                inside.setdefault(_GROUP_OF[name], {})[name] = value
+            else:
+                own[name] = value
         known = {entry.name for entry in fields(self)}
-        unknown = sorted(set(values) - known)
+        unknown = set(own) - known
+        unknown |= {n for group, part in inside.items() for n in part if _GROUP_OF.get(n) != group}
         if unknown:
             raise SettingError(
-                f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+                f"unknown settings {', '.join(sorted(unknown))}; known are "
+                f"{', '.join(sorted((known | set(_GROUP_OF)) - set(_GROUPS)))}"
             )
-        try:
-            return dataclasses.replace(self, **values)
-        except TypeError as error:
-            raise SettingError(f"a setting has the wrong type: {error}") from error
+        groups = {
+            name: replace(own.get(name, getattr(self, name)), **v) for name, v in inside.items()
+        }
+        return replace(self, **own | groups)
+
+
+_GROUPS: Final[dict[str, Any]] = {
+    entry.name: entry.default_factory
+    for entry in fields(TrainSettings)
+    if isinstance(entry.default_factory, type)
+}
+_GROUP_OF: Final = {entry.name: name for name, kind in _GROUPS.items() for entry in fields(kind)}
+"""A setting of a group to the group's name."""

@@ -117,10 +117,10 @@ def train_here(data: Path, amp: str, epochs: int) -> list[float]:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainSettings(
-            data=str(data), output=f"{folder}/run", model=OURS, size=SIZE, batch=BATCH, amp=amp,
+            data=str(data), output=f"{folder}/run", model=OURS, size=SIZE, batch=BATCH,
             epochs=epochs, val_split="", workers=1, tensorboard=False, plots=False,
             auto_anchor=False, device="cpu",
-        )  # fmt: skip
+        ).changed({"amp": amp})  # fmt: skip
         train(settings)
         rows = RunFolder(Path(folder) / "run", fresh=False).results()
     return [float(row["images_per_second"]) for row in rows[1:]]

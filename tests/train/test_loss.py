@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.loss import DetectionLoss, LossSettings, class_gain_for, paired_iou
+from train.groups import LossSettings
+from train.loss import DetectionLoss, class_gain_for, paired_iou
 from train.matching import match
 from yolov4sdk.errors import SettingError
 
@@ -31,7 +32,7 @@ def _error(value: float, expected: float) -> float:
 def test_loss_and_gradients_equal_the_oracle(oracle, iou, ratio, gamma):
     maps = [torch.from_numpy(oracle[f"raw{i}"]).requires_grad_() for i in range(3)]
     loss = DetectionLoss(
-        torch.from_numpy(oracle["anchors"]), LossSettings(iou=iou, focal_gamma=float(gamma))
+        torch.from_numpy(oracle["anchors"]), LossSettings(iou=iou, focal=float(gamma))
     )
     parts = loss(maps, torch.from_numpy(oracle["targets"]), ratio)
     parts.total.backward()
@@ -82,7 +83,7 @@ NUMBERS = st.floats(-0.25, 1.25, width=32) | st.sampled_from([0.0, 0.5, 1.0, 1e-
 def test_loss_and_gradients_are_finite(rows, classes, fill, iou, gamma, ratio):
     targets = torch.tensor([[i, 0, *box] for i, *box in rows]).reshape(-1, 6).float()
     maps = _maps(2, classes, fill)
-    parts = DetectionLoss(ANCHORS, LossSettings(iou=iou, focal_gamma=gamma))(maps, targets, ratio)
+    parts = DetectionLoss(ANCHORS, LossSettings(iou=iou, focal=gamma))(maps, targets, ratio)
     parts.total.backward()
     assert torch.isfinite(parts.values()).all()
     assert all(m.grad is not None and torch.isfinite(m.grad).all() for m in maps)

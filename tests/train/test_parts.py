@@ -19,6 +19,7 @@ from train.augment import Augmentation
 from train.autoanchor import by_level, fit_anchors, measure
 from train.ema import ModelEMA
 from train.environment import patient_threads
+from train.groups import AugmentationSettings, LossSettings, ScheduleSettings
 from train.optimizer import (
     clip_gradients,
     make_optimizer,
@@ -214,13 +215,14 @@ def test_idle_threads_sleep_on_a_busy_machine(monkeypatch, load, given, expected
     ("changes", "message"),
     [
         ({"optimizer": "lion"}, "sgd, adam, adamw"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"lr_final": 2}, "expected 0 to 1"),
+        ({"epochs": 0}, "epochs must be a positive integer, got 0"),
+        ({"lr_final": 2}, "between 0 and 1"),
         ({"label_smoothing": 1.5}, "label_smoothing"),
         ({"weights": "a", "backbone": "b"}, "exclude"),
         ({"rectangular": True, "mosaic": 1.0}, "excludes mosaic"),
         ({"learning_rate": 1}, "unknown settings learning_rate"),
-        ({"epochs": "many"}, "wrong type"),
+        ({"epochs": "many"}, "epochs must be a positive integer, got 'many'"),
+        ({"loss": {"mosaic": 1}}, "unknown settings mosaic"),
         ({"fliplr": 1.5}, "fliplr"),
     ],
 )
@@ -230,7 +232,10 @@ def test_bad_settings_are_named(changes, message):
 
 
 def test_settings_survive_json():
-    values = TrainSettings(data="d", classes=("a", "b"), lr=0.02, hsv_h=0.1, cache=None)
+    values = TrainSettings(
+        data="d", classes=("a", "b"), cache=None,
+        schedule=ScheduleSettings(lr=0.02), augmentation=AugmentationSettings(hsv_h=0.1),
+    )  # fmt: skip
     assert TrainSettings.from_json(values.to_json()) == values
     with pytest.raises(SettingError, match="no JSON"):
         TrainSettings.from_json("{")
@@ -249,37 +254,45 @@ def test_the_ema_suits_the_length_of_the_run():
     decay, tau = TrainSettings().ema(2000)
     assert decay == pytest.approx(0.99)
     assert tau == pytest.approx(100)
-    assert TrainSettings(ema_decay=0.5, ema_tau=7).ema(2000) == (0.5, 7)
+    assert TrainSettings().changed({"ema_decay": 0.5, "ema_tau": 7}).ema(2000) == (0.5, 7)
 
 
 def test_two_stages():
-    ramp = TrainSettings(epochs=100, hard_epochs=10, ramp_epochs=4, iou_ratio=0.8)
+    ramp = TrainSettings(
+        epochs=100, loss=LossSettings(hard_epochs=10, ramp_epochs=4, iou_ratio=0.8)
+    )
     assert [ramp.iou_ratio_at(e) for e in (0, 9)] == [0, 0]
     assert ramp.iou_ratio_at(10) == pytest.approx(0.16)
     assert ramp.iou_ratio_at(14) == ramp.iou_ratio_at(99) == pytest.approx(0.8)
-    switch = TrainSettings(epochs=100, hard_epochs=10, ramp_epochs=0)
+    switch = TrainSettings(epochs=100, loss=LossSettings(hard_epochs=10, ramp_epochs=0))
     assert [switch.iou_ratio_at(e) for e in (9, 10)] == [0, 1]
 
 
 def test_augmentation_defaults_depend_on_the_start():
-    assert TrainSettings().augmentation() == Augmentation()
-    assert TrainSettings(weights="x").augmentation() == Augmentation.fine_tuning()
-    assert TrainSettings(weights="x", mixup=0.0).augmentation().mixup == 0
-    assert TrainSettings(rectangular=True).augmentation().mosaic == 0
+    assert TrainSettings().augmenting() == Augmentation()
+    assert TrainSettings(weights="x").augmenting() == Augmentation.fine_tuning()
+    assert (
+        TrainSettings(weights="x", augmentation=AugmentationSettings(mixup=0.0)).augmenting().mixup
+        == 0
+    )
+    assert TrainSettings(rectangular=True).augmenting().mosaic == 0
     assert TrainSettings(epochs=50).mosaic_epochs == 45
-    assert TrainSettings(epochs=50, close_mosaic=0).mosaic_epochs == 50
+    assert TrainSettings().changed({"epochs": 50, "close_mosaic": 0}).mosaic_epochs == 50
 
 
 def test_the_command_has_every_setting_and_shows_its_default():
     options = {
         name: next(a for a in get_args(hint) if hasattr(a, "show_default"))
         for name, hint in get_type_hints(train_command, include_extras=True).items()
-        if name != "return" and name != "data"
+        if name not in ("return", "data", "context")
     }
-    fields = {f.name: f for f in dataclasses.fields(TrainSettings) if f.name != "data"}
+    groups = (TrainSettings, ScheduleSettings, LossSettings, AugmentationSettings)
+    fields = {f.name: f for kind in groups for f in dataclasses.fields(kind)}
+    for name in ("data", "schedule", "loss", "augmentation"):
+        del fields[name]
     assert set(fields) == set(options) - {"resume", "config"}
     parameters = inspect.signature(train_command).parameters
-    assert all(p.default is None for p in parameters.values())
+    assert all(p.default is None for name, p in parameters.items() if name != "context")
     for name, field in fields.items():
         shown = options[name].show_default
         if isinstance(field.default, bool) or field.default is None:
