@@ -98,7 +98,7 @@ def _read_folder(folder: Path, split: str) -> DetectionDataset:
     place, images = yolo.image_folder(folder, split)
     labelled = any(yolo.label_path(image).is_file() for image in images)
     if not labelled and any(voc.label_beside(image) for image in images):
-        return voc.read_beside(folder, images, split, yolo.names_beside(folder))
+        return voc.read_beside(folder, place, images, split, yolo.names_beside(folder))
     return yolo.read_folder(folder, split, place, images)
 
 

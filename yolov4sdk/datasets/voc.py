@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 _MAX_XML: Final = 16 << 20  # bytes
 _LABEL_FOLDERS: Final = ("annotations", "Annotations", "labels", "xmls", "xml")
 """In place of a folder "images"."""
+
+_FLAGGED: Final = re.compile(r"(.*\S)\s+(?:-1|0|1)")
+"""A line of VOC's lists of one class: whether the image has it."""
 
 Trees = Mapping[str, ElementTree.Element]
 
@@ -83,28 +87,33 @@ def read_voc(folder: Path, split: str) -> DetectionDataset:
 
 def label_beside(image: Path) -> Path | None:
     """The XML file of an image: beside it, or in a folder of labels in place of "images"."""
-    beside = image.with_suffix(".xml")
-    if beside.is_file():
-        return beside
-    parts = list(image.parts)
-    for i in range(len(parts) - 2, -1, -1):
+    paths = (place / f"{image.stem}.xml" for place in _label_places(image.parent))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _label_places(folder: Path) -> list[Path]:
+    """Where the XML files of a folder of images may be: there, or in a folder of labels."""
+    parts = list(folder.parts)
+    for i in range(len(parts) - 1, -1, -1):
         if parts[i] in ("images", "JPEGImages"):
-            for name in _LABEL_FOLDERS:
-                path = Path(*parts[:i], name, *parts[i + 1 :]).with_suffix(".xml")
-                if path.is_file():
-                    return path
-            break
-    return None
+            others = [Path(*parts[:i], name, *parts[i + 1 :]) for name in _LABEL_FOLDERS]
+            return [folder, *(path for path in others if path.is_dir())]
+    return [folder]
 
 
 def read_beside(
-    folder: Path, images: Sequence[Path], split: str, names: tuple[str, ...] = ()
+    folder: Path,
+    place: Path,
+    images: Sequence[Path],
+    split: str,
+    names: tuple[str, ...] = (),
 ) -> DetectionDataset:
     """Images with an XML file each, beside them or in a folder of labels.
 
     Args:
         folder: the data set; without `names` the classes are all those of the XML files in it,
             so that splits agree.
+        place: the folder of the split's images.
         images: of the split.
         split: its name.
         names: the classes, where a file of names gives them.
@@ -129,9 +138,10 @@ def read_beside(
             raw.append(RawImage(image))
         else:
             raw.append(_described(image, trees[str(label)], names, label))
-    near = {path.parent for path in labels.values() if path is not None}
+    places = _label_places(place)
     for name, tree in others.items():
-        if Path(name).parent in near and (boxes := len(tree.findall("object"))):
+        own = any(parent in places for parent in Path(name).parents)
+        if own and (boxes := len(tree.findall("object"))):
             report.written += boxes
             report.count("without_image", name, boxes)
     return assemble(raw, names, split=split, source=folder, report=report)
@@ -162,14 +172,11 @@ def _listed(lines: Iterable[str], known: Iterable[str]) -> list[str]:
         whole = line.strip()
         if not whole:
             continue
-        head, _, flag = whole.rpartition(" ") if " " in whole else whole.rpartition("\t")
-        forms = [line, whole]
-        if flag in ("1", "0", "-1") and head.strip():
-            forms.append(head.strip())
-        forms.append(whole.replace("\\", "/"))
+        column = _FLAGGED.fullmatch(whole)
+        likely = column[1] if column else whole
+        forms = [line, whole, likely, whole.replace("\\", "/")]
         if Path(whole).suffix.lower() in SUFFIXES:
             forms.append(Path(whole).with_suffix("").as_posix())
-        likely = forms[2] if flag in ("1", "0", "-1") and head.strip() else whole
         stems.append(next((form for form in forms if form in known), likely))
     return stems
 

@@ -53,7 +53,7 @@ class DataFile:
         try:
             return any(path.exists() for path in self.paths(split))
         except DatasetError:
-            return True  # reading it says what is wrong
+            return False
 
     def _path(self, entry: str) -> Path:
         parts = PurePosixPath(entry.replace("\\", "/")).parts

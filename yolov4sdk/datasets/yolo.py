@@ -142,8 +142,8 @@ def _count_lone_labels(
 ) -> None:
     """Count the boxes of label files in the folders of a split that belong to no image."""
     used = {entry.label for entry in raw}
-    near = dict.fromkeys(label_path(folder / "x.jpg").parent for folder in folders)
-    for folder in near:
+    places = [place for f in folders for place in (f, label_path(f / "x.jpg").parent)]
+    for folder in dict.fromkeys(places):
         for file in files_in(folder) if folder.is_dir() else ():
             if file.suffix != ".txt" or file in used or file.name in _NAME_FILES:
                 continue
