@@ -175,13 +175,16 @@ class Detections:
         ]
 
     def to_yolo(self, scores: bool = True) -> str:
-        """YOLO label lines: class id, normalised centre and size, and the score."""
+        """YOLO label lines: class id, normalised centre and size, the score and the track id.
+
+        Args:
+            scores: False leaves out scores and track ids, as labels for training have none.
+        """
         lines = []
-        for class_id, box, score in zip(
-            self.class_ids, self.cxcywh_normalised, self.scores, strict=True
-        ):
-            values = [*box, score] if scores else [*box]
-            lines.append(f"{class_id} " + " ".join(f"{v:.6f}" for v in values))
+        for i, box in enumerate(self.cxcywh_normalised):
+            values = [*box, self.scores[i]] if scores else [*box]
+            track = f" {self.track_ids[i]}" if scores and self.track_ids is not None else ""
+            lines.append(f"{self.class_ids[i]} " + " ".join(f"{v:.6f}" for v in values) + track)
         return "".join(line + "\n" for line in lines)
 
     def to_supervision(self) -> supervision.Detections:

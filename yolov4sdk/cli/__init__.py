@@ -12,7 +12,9 @@ from collections.abc import Callable
 import typer
 
 from ..errors import YOLOv4Error
+from ..system.files import printable
 from .benchmark import benchmark
+from .console import any_encoding
 from .data import data_app
 from .detect import detect
 from .doctor import doctor
@@ -72,10 +74,11 @@ def common(
 
 def main() -> None:
     """Run the command; our errors become one message on stderr and exit code 2."""
+    any_encoding()
     try:
         app()
     except YOLOv4Error as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        typer.secho(f"error: {printable(error)}", fg="red", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

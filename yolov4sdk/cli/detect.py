@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from ..detections import Detections
 from ..detector import Detector
-from ..errors import ImageError, SettingError
-from ..imaging.draw import write_image
-from ..imaging.images import read_image
-from ..imaging.sources import expand
-from ..system.files import atomic_write
+from ..errors import SettingError
+from ..imaging.sources import Found, search
+from .detect_images import Results, detect_images
 from .detect_video import all_streams, detect_streams
 from .effects import Effects
 from .options import parse_classes, parse_conf
@@ -89,11 +79,15 @@ def detect(
         bool, typer.Option("--ray", help="On the Ray cluster at RAY_ADDRESS, or on this machine.")
     ] = False,
     partition: Annotated[int, typer.Option(help="With --ray: images a result file.")] = 256,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results of an earlier run, nothing else.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Detect objects in images or videos.
 
-    Broken images are reported; the others are finished. Of a video, `image` is an annotated video,
+    Broken images are reported; the others are finished. No file is replaced, but with --overwrite
+    the results of an earlier run. Of a video, `image` is an annotated video,
     `json` a file of JSON lines, one a frame. Live sources run until Ctrl-C, which ends the files
     well.
     """
@@ -121,136 +115,21 @@ def detect(
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
     video = all_streams(sources)
-    paths = [] if video else expand(sources)
+    found = Found() if video else search(sources)
+    results = None if video else Results(output, wanted, found.files, overwrite)
     detector = Detector(model, allow_urls=video, **options)
     make_effects = partial(
         Effects, detector.names, parse_classes(classes), region=region or (), ignore=ignore or (),
         ignore_mask=ignore_mask, blur=blur, pixelate=pixelate, track=track, boxes=boxes,
     )  # fmt: skip
-    if video:
+    if results is None:
         with detector:
             detect_streams(
                 detector, sources, output, wanted, make_effects,
-                as_json=as_json, show=show, stride=stride, timeout=timeout,
+                as_json=as_json, show=show, overwrite=overwrite, stride=stride, timeout=timeout,
             )  # fmt: skip
         return
     with detector:
-        _detect_images(detector, paths, output, wanted, make_effects(), as_json, batch)
-
-
-def _detect_images(
-    detector: Detector,
-    paths: list[Path],
-    output: Path,
-    wanted: list[str],
-    effects: Effects,
-    as_json: bool,
-    batch: int,
-) -> None:
-    console = Console(stderr=True)
-    targets = _target_names(paths)
-    records: list[dict[str, Any]] = []
-    broken: list[tuple[Path, str]] = []
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("detecting", total=len(paths))
-        for path, image, result in _run(detector, paths, batch):
-            progress.advance(task)
-            if isinstance(result, ImageError):
-                broken.append((path, str(result)))
-                continue
-            image, result = effects(image, result)
-            records.append({"file": str(path), **result.to_dict()})
-            _write_one(wanted, output, targets[path], image, result, effects)
-    _write_all(wanted, output, records)
-    if as_json:
-        failed = [{"file": str(path), "error": reason} for path, reason in broken]
-        typer.echo(json.dumps({"images": records, "failed": failed}, ensure_ascii=False))
-    else:
-        _report(console, detector, records, output)
-    for path, reason in broken:
-        console.print(f"[red]failed[/] {path}: {reason}", highlight=False, soft_wrap=True)
-    if broken:
-        raise typer.Exit(1)
-
-
-def _run(
-    detector: Detector, paths: list[Path], batch: int
-) -> Iterator[tuple[Path, Any, Detections | ImageError]]:
-    """Path, pixels and detections of each image, or the error of one that cannot be read."""
-    for start in range(0, len(paths), batch):
-        good: list[tuple[Path, Any]] = []
-        for path in paths[start : start + batch]:
-            try:
-                good.append((path, read_image(path)))
-            except ImageError as error:
-                yield path, None, error
-        results = detector([image for _, image in good])
-        for (path, image), result in zip(good, results, strict=True):
-            yield path, image, result
-
-
-def _target_names(paths: list[Path]) -> dict[Path, Path]:
-    """A relative output path, without suffix, for each image: no two are the same."""
-    common = os.path.commonpath([path.resolve().parent for path in paths])
-    names: dict[Path, Path] = {}
-    taken: set[Path] = set()
-    for path in paths:
-        relative = path.resolve().relative_to(common)
-        name = relative.with_suffix("")
-        if name in taken:  # dog.jpg beside dog.png
-            name = relative.with_name(relative.name.replace(".", "_"))
-        names[path] = name
-        taken.add(name)
-    return names
-
-
-def _write_one(
-    wanted: list[str],
-    output: Path,
-    name: Path,
-    image: Any,
-    result: Detections,
-    effects: Effects,
-) -> None:
-    if "image" in wanted:
-        write_image((output / name).with_name(name.name + ".jpg"), effects.draw(image, result))
-    if "yolo" in wanted:
-        labels = (output / "labels" / name).with_name(name.name + ".txt")
-        _write_text(labels, result.to_yolo())
-
-
-def _write_all(wanted: list[str], output: Path, records: list[dict[str, Any]]) -> None:
-    if "json" in wanted:
-        _write_text(
-            output / "detections.json", json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+        detect_images(
+            detector, found, results, make_effects(), output=output, as_json=as_json, batch=batch
         )
-    if "csv" in wanted:
-        table = io.StringIO(newline="")
-        writer = csv.writer(table)
-        writer.writerow(["file", "name", "class_id", "score", "x1", "y1", "x2", "y2"])
-        for record in records:
-            for found in record["detections"]:
-                row = [found["name"], found["class_id"], found["score"], *found["box"].values()]
-                writer.writerow([record["file"], *row])
-        _write_text(output / "detections.csv", table.getvalue())
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
-
-
-def _report(
-    console: Console, detector: Detector, records: list[dict[str, Any]], output: Path
-) -> None:
-    for record in records[:20]:
-        counts: dict[str, int] = {}
-        for found in record["detections"]:
-            counts[found["name"]] = counts.get(found["name"], 0) + 1
-        text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
-        typer.echo(f"{record['file']}: {text}")
-    if len(records) > 20:
-        typer.echo(f"... and {len(records) - 20} more")
-    console.print(
-        f"{len(records)} images, {detector!r}, results in {output}", highlight=False, soft_wrap=True
-    )

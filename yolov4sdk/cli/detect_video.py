@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import signal
@@ -13,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from ..detector import Detector
@@ -22,11 +21,12 @@ from ..errors import SettingError, VideoError
 from ..streams.stream_sources import is_stream
 from ..streams.streaming import Frame, Stream
 from ..streams.video_writer import VideoWriter
-from ..system.files import atomic_write
+from ..system.files import printable
+from ..system.outputs import Outputs, Writing
+from .console import messages, print_json
+from .detect_images import columns, rows
 from .effects import Effects
 from .window import Window
-
-COLUMNS = ("source", "frame", "time", "name", "class_id", "score", "x1", "y1", "x2", "y2")
 
 
 def all_streams(sources: list[str]) -> bool:
@@ -52,6 +52,7 @@ def detect_streams(
     *,
     as_json: bool,
     show: bool,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Detect in all sources at once and write videos, JSON lines and a CSV table.
@@ -64,17 +65,18 @@ def detect_streams(
         make_effects: blurring, regions and tracks of one source, whose `rate` it takes.
         as_json: print each frame's record as a line of JSON.
         show: open a window for each source.
+        overwrite: replace results of an earlier run.
         **options: of `Detector.stream`.
     """
     if "yolo" in formats:
         raise SettingError("--format yolo is for images; for videos there are image, json, csv")
-    make_effects()  # a wrong option is told now, not at the first frame
+    tracked = make_effects().tracks  # a wrong option is told now, not at the first frame
     effects: dict[int, Effects] = {}
-    console = Console(stderr=True)
+    console = messages()
     started, frames, boxes = time.monotonic(), 0, 0
     with ExitStack() as stack:
         stream = stack.enter_context(detector.stream(sources, **options))
-        results = _Results(stack, stream, output, formats, show)
+        results = _Results(stack, stream, output, formats, show, overwrite, tracked)
         progress = stack.enter_context(Progress(console=console, transient=True))
         task = progress.add_task("detecting", total=None)
         for frame in stack.enter_context(_between_frames(stream)):
@@ -86,23 +88,21 @@ def detect_streams(
             frames, boxes = frames + 1, boxes + len(frame.detections)
             progress.update(task, advance=1, total=_expected(stream, options.get("stride", 1)))
             if as_json:
-                typer.echo(json.dumps(_record(frame), ensure_ascii=False))
+                print_json(_record(frame))
             results.write(frame, effects[index])
             if not results.wanted:
                 break
-    for source in stream.sources:
+    for index, source in enumerate(stream.sources):
+        video = f", in {results.targets[index].name}" if results.targets else ""
         counts = source.counts
         console.print(
-            f"{source.name}: {counts.frames} frames, {counts.broken} broken ones skipped, "
-            f"{counts.dropped} dropped, {counts.reconnects} reconnects",
-            highlight=False,
-            soft_wrap=True,
+            f"{printable(source.name)}: {counts.frames} frames, {counts.broken} broken ones "
+            f"skipped, {counts.dropped} dropped, {counts.reconnects} reconnects{video}"
         )
     rate = frames / max(time.monotonic() - started, 1e-6)
     console.print(
-        f"{boxes} boxes in {frames} frames, {rate:.1f} a second, {detector!r}, results in {output}",
-        highlight=False,
-        soft_wrap=True,
+        f"{boxes} boxes in {frames} frames, {rate:.1f} a second, {detector!r}, results in "
+        f"{printable(output)}"
     )
 
 
@@ -144,19 +144,31 @@ class _Results:
     """Videos, tables and windows; all are closed by the stack."""
 
     def __init__(
-        self, stack: ExitStack, stream: Stream, output: Path, formats: list[str], show: bool
+        self,
+        stack: ExitStack,
+        stream: Stream,
+        output: Path,
+        formats: list[str],
+        show: bool,
+        overwrite: bool,
+        tracked: bool,
     ) -> None:
-        self._stack, self._stream = stack, stream
+        self._stack, self._stream, self._tracked = stack, stream, tracked
         self._videos: dict[int, VideoWriter] = {}
         self._windows: dict[int, Window] = {}
         self._show, self._draw = show, show or "image" in formats
-        self._targets = _targets(output, stream) if "image" in formats else None
+        self.targets = _targets(output, stream) if "image" in formats else None
+        tables = {"json": output / "detections.jsonl", "csv": output / "detections.csv"}
+        wanted = {form: table for form, table in tables.items() if form in formats}
+        sources = [source.name for source in stream.sources]
+        files = [*(self.targets or ()), *wanted.values()]
+        self._writing = Outputs(output, files, sources, overwrite).writing
         self._lines = self._table = None
-        if "json" in formats:
-            self._lines = stack.enter_context(_text(output / "detections.jsonl"))
-        if "csv" in formats:
-            self._table = csv.writer(stack.enter_context(_text(output / "detections.csv")))
-            self._table.writerow(COLUMNS)
+        if "json" in wanted:
+            self._lines = stack.enter_context(_text(self._writing, wanted["json"]))
+        if "csv" in wanted:
+            self._table = csv.writer(stack.enter_context(_text(self._writing, wanted["csv"])))
+            self._table.writerow(["source", "frame", "time", *columns(tracked)])
 
     @property
     def wanted(self) -> bool:
@@ -167,14 +179,16 @@ class _Results:
         if self._lines:
             self._lines.write(json.dumps(_record(frame), ensure_ascii=False) + "\n")
         if self._table:
-            self._table.writerows(_rows(frame))
+            record = _record(frame)
+            start = [record["source"], record["frame"], record["time"]]
+            self._table.writerows([*start, *row] for row in rows(record, self._tracked))
         if not self._draw:
             return
         picture, index = effects.draw(frame.image, frame.detections), frame.source_index
-        if self._targets:
+        if self.targets:
             if index not in self._videos:  # now its source's rate is known
                 rate = self._stream.sources[index].rate
-                writer = VideoWriter(self._targets[index], rate)
+                writer = VideoWriter(self.targets[index], rate, self._writing)
                 self._videos[index] = self._stack.enter_context(writer)
             self._videos[index].write(picture, frame.time)
         if self._show:
@@ -185,11 +199,11 @@ class _Results:
 
 
 @contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
+def _text(writing: Writing, path: Path) -> Iterator[TextIO]:
     """A text file that gets its name at the end: also after Ctrl-C or a failed source."""
     stop: BaseException | None = None
     with (
-        atomic_write(path) as temporary,
+        writing(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         try:
@@ -201,17 +215,14 @@ def _text(path: Path) -> Iterator[TextIO]:
 
 
 def _targets(output: Path, stream: Stream) -> list[Path]:
-    """A video file for each source: no two are the same, none is a source."""
+    """A video file for each source; no two are the same."""
     names: list[str] = []
     for source in stream.sources:
-        stem = Path(source.name).stem if "://" not in source.name else source.name
+        stem = source.name if "://" in source.name else Path(source.name).stem
         name = re.sub(r"[^\w.-]+", "_", stem).strip("_.") or "video"
-        names.append(f"{name}_{len(names)}" if name in names else name)
-    targets = [output / f"{name}.mp4" for name in names]
-    for source, target in zip(stream.sources, targets, strict=True):
-        if Path(source.name).exists() and target.resolve() == Path(source.name).resolve():
-            raise SettingError(f"the result would replace its source {target}; use another -o")
-    return targets
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        names.append(next(n for n in itertools.chain([name], numbered) if n not in names))
+    return [output / f"{name}.mp4" for name in names]
 
 
 def _expected(stream: Stream, stride: int) -> int | None:
@@ -224,15 +235,6 @@ def _expected(stream: Stream, stride: int) -> int | None:
 def _record(frame: Frame) -> dict[str, Any]:
     time_stamp = None if frame.time is None else round(frame.time, 6)
     return {
-        "source": frame.source, "frame": frame.number, "time": time_stamp,
+        "source": printable(frame.source), "frame": frame.number, "time": time_stamp,
         **frame.detections.to_dict(),
     }  # fmt: skip
-
-
-def _rows(frame: Frame) -> list[list[Any]]:
-    record = _record(frame)
-    start = [record["source"], record["frame"], record["time"]]
-    return [
-        [*start, found["name"], found["class_id"], found["score"], *found["box"].values()]
-        for found in record["detections"]
-    ]

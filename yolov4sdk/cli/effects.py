@@ -84,6 +84,11 @@ class Effects:
             detections = self._tracker.update(detections, time)
         return image, detections
 
+    @property
+    def tracks(self) -> bool:
+        """Whether detections get track ids."""
+        return self._tracker is not None
+
     def draw(self, image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
         """A copy of the image with boxes and, of tracked ones, trails."""
         if self._trails is not None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from ..datasets import write_dataset
@@ -14,9 +13,10 @@ from ..datasets.labelling import as_datasets
 from ..detections import Detections, resolve_classes
 from ..detector import Detector
 from ..errors import ImageError
-from ..imaging.sources import expand
-from ..system.files import check_new_folder
-from .detect import _run
+from ..imaging.sources import search
+from ..system.files import check_new_folder, printable
+from .console import failed, messages
+from .detect_images import run
 from .options import parse_classes, parse_conf
 
 
@@ -50,7 +50,7 @@ def label(
     Exit code 1: it was written, but broken images are left out.
     """
     check_new_folder(output)
-    paths = expand(sources)
+    images_found = search(sources)
     wanted = parse_classes(classes)
     detector = Detector(
         model, backend=backend, device=device, size=size, conf=parse_conf(conf), iou=iou,
@@ -59,23 +59,25 @@ def label(
     names = detector.names
     if wanted is not None:
         names = tuple(names[i] for i in dict.fromkeys(resolve_classes(wanted, names)))
-    console = Console(stderr=True)
+    console = messages()
     found: list[tuple[Path, Detections]] = []
-    broken: list[ImageError] = []
+    broken = [f"{path} cannot be read: {why}" for path, why in images_found.unreadable.items()]
     with detector, Progress(console=console, transient=True) as progress:
-        task = progress.add_task("labelling", total=len(paths))
-        for path, _, result in _run(detector, paths, batch):
+        task = progress.add_task("labelling", total=len(images_found.files))
+        for path, _, result in run(detector, images_found.files, batch):
             progress.advance(task)
             if isinstance(result, ImageError):
-                broken.append(result)
+                broken.append(str(result))
             else:
                 found.append((path, result))
     splits = as_datasets(found, names, val)
     write_dataset(splits, output, form, images)  # type: ignore[arg-type]
     for dataset in splits:
-        console.print(f"[bold]{dataset.split}[/]: {dataset.report.summary()}", highlight=False)
-    console.print(f"{form} data set in {output}", highlight=False, soft_wrap=True)
-    for error in broken:
-        console.print(f"[red]failed[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"{dataset.split}: {dataset.report.summary()}")
+    console.print(f"{form} data set in {printable(output)}")
+    for note in images_found.notes():
+        console.print(printable(note))
+    for reason in broken:
+        failed(console, printable(reason))
     if broken:
         raise typer.Exit(1)

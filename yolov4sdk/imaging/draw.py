@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import SettingError
 from ..system.files import atomic_write
+from ..system.outputs import Writing
 
 # BGR. Distinct on photographs and for most kinds of colour blindness (Okabe and Ito, 2008).
 PALETTE: Final = (
@@ -95,12 +96,15 @@ def _label(
     cv2.putText(canvas, text, (x, top + height), font, scale, ink, stroke, cv2.LINE_AA)
 
 
-def write_image(path: str | Path, image: NDArray[np.uint8]) -> Path:
+def write_image(
+    path: str | Path, image: NDArray[np.uint8], writing: Writing = atomic_write
+) -> Path:
     """Write an image whole or not at all; the suffix sets the format.
 
     Args:
         path: its folder is made when missing.
         image: uint8 BGR [H, W, 3].
+        writing: what puts the file in its place.
 
     Raises:
         SettingError: a suffix that OpenCV does not write.
@@ -114,6 +118,6 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> Path:
         raise SettingError(
             f"cannot write {path.name}: {path.suffix!r} is not written; use .jpg, .png or .webp"
         )
-    with atomic_write(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_bytes(data.tobytes())
     return path

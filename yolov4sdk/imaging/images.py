@@ -41,7 +41,7 @@ Color = Literal["BGR", "RGB"]
 Pixels = NDArray[np.uint8]
 
 SUFFIXES: Final = {
-    ".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".webp", ".bmp", ".dib",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif", ".heic", ".heif",
 }  # fmt: skip
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

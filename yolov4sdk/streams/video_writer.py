@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import SettingError, VideoError
 from ..system.files import atomic_write
+from ..system.outputs import Writing
 from .video import import_av
 
 if TYPE_CHECKING:
@@ -31,14 +32,20 @@ class VideoWriter:
     Args:
         path: .mp4, .mkv, .mov or another suffix of libav.
         rate: nominal frames a second; what a player shows follows the frames' own times.
+        writing: what puts the file in its place.
 
     Raises:
         MissingExtraError: PyAV is not installed.
         SettingError: a suffix that cannot be written.
     """
 
-    def __init__(self, path: str | Path, rate: Fraction | float | None = None) -> None:
-        self.path, self.frames = Path(path), 0
+    def __init__(
+        self,
+        path: str | Path,
+        rate: Fraction | float | None = None,
+        writing: Writing = atomic_write,
+    ) -> None:
+        self.path, self.frames, self._writing = Path(path), 0, writing
         self._rate = Fraction(rate or 25).limit_denominator(1001)
         self._av = import_av()
         self._files = ExitStack()
@@ -96,7 +103,7 @@ class VideoWriter:
 
     def _open(self, width: int, height: int) -> None:
         av = self._av
-        temporary = self._files.enter_context(atomic_write(self.path))
+        temporary = self._files.enter_context(self._writing(self.path))
         try:
             self._container = av.open(f"file:{temporary}", "w")
         except (av.error.FFmpegError, ValueError) as error:

@@ -15,37 +15,68 @@ from typing import Final
 from ..errors import OutputError, SettingError
 
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PART: Final = 24
+"""Characters of a name that its temporary file shows: at most 4 bytes each."""
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends well.
 
     A reader sees the old file or the whole new one, never a part; after an error the
     temporary file is gone and the old file is as it was. The folder is made when missing.
+
+    Args:
+        path: of the file.
+        replace: whether a file that is there may be replaced.
 
     Yields:
         The temporary path (same folder and suffix, so that libraries that look at the suffix
         write the right format).
 
     Raises:
-        OutputError: nothing can be written there, or the disk is full.
+        OutputError: nothing can be written there, the disk is full, or a file is there that is not
+            to be replaced.
     """
     target = Path(path)
+    # The longest name of a file is 255 bytes: the temporary one holds only a part of it.
+    start, suffix = target.stem[:_PART], target.suffix[:_PART]
     with _output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-        )
+        handle, name = tempfile.mkstemp(prefix=f".{start}.", suffix=suffix, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         with _output_errors(target, NO_ROOM):
             yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600; a normal file is what is wanted
-        temporary.replace(target)
+        if replace:
+            temporary.replace(target)
+        else:
+            _place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _place(temporary: Path, target: Path) -> None:
+    """Give the file its name; never the name of another file."""
+    taken = OutputError(f"{target} is there already: another program wrote it; it is left as it is")
+    try:
+        os.link(temporary, target)  # unlike a renaming, it fails where a file is
+    except FileExistsError:
+        raise taken from None
+    except OSError:  # a file system without links, such as FAT
+        if os.path.lexists(target):
+            raise taken from None
+        temporary.replace(target)
+
+
+def printable(text: object) -> str:
+    """A path or message as text that every file and terminal takes.
+
+    Bytes of a file name that are no UTF-8 become escapes: `caf\\xe9.jpg`.
+    """
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

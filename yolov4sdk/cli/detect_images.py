@@ -1,0 +1,172 @@
+"""`yolov4sdk detect` for image files: pictures, labels and tables of what was found."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ..detections import Detections
+from ..detector import Detector
+from ..errors import ImageError
+from ..imaging.draw import write_image
+from ..imaging.images import SUFFIXES, read_image
+from ..imaging.sources import Found
+from ..system.files import printable
+from ..system.outputs import Outputs, result_names
+from .console import failed, messages, print_json
+from .effects import Effects
+
+SHOWN: Final = 20
+"""Images whose counts are printed."""
+
+
+class Results:
+    """The files of one run over images, each named after its source.
+
+    Args:
+        formats: of "image", "yolo", "json" and "csv".
+        sources: of all images.
+        overwrite: whether results of an earlier run may be replaced.
+
+    Raises:
+        SettingError: a file is there already.
+    """
+
+    def __init__(
+        self, output: Path, formats: Sequence[str], sources: Sequence[Path], overwrite: bool
+    ) -> None:
+        folders = {"image": (output, ".jpg"), "yolo": (output / "labels", ".txt")}
+        chosen = {form: folders[form] for form in formats if form in folders}
+        self._files = {
+            source: {
+                form: (folder / name).with_name(name.name + suffix)
+                for form, (folder, suffix) in chosen.items()
+            }
+            for source, name in zip(sources, result_names(sources, SUFFIXES), strict=True)
+        }
+        tables = [output / f"detections.{form}" for form in ("json", "csv") if form in formats]
+        self._tables = {table.suffix.lstrip("."): table for table in tables}
+        files = [file for of_one in self._files.values() for file in of_one.values()]
+        self._outputs = Outputs(output, [*files, *tables], sources, overwrite)
+        self._output = output
+        self.records: list[dict[str, Any]] = []
+
+    def write(self, source: Path, image: Any, found: Detections, effects: Effects) -> None:
+        """Write what belongs to one image."""
+        files = self._files[source]
+        if file := files.get("image"):
+            write_image(file, effects.draw(image, found), self._outputs.writing)
+        if file := files.get("yolo"):
+            self._write_text(file, found.to_yolo())
+        results = {
+            form: printable(file.relative_to(self._output).as_posix())
+            for form, file in files.items()
+        }
+        named = {"file": printable(source), **({"results": results} if results else {})}
+        self.records.append({**named, **found.to_dict()})
+
+    def write_tables(self, tracked: bool) -> None:
+        """Write what belongs to all images."""
+        if file := self._tables.get("json"):
+            text = json.dumps(self.records, indent=1, ensure_ascii=False) + "\n"
+            self._write_text(file, text)
+        if file := self._tables.get("csv"):
+            table = io.StringIO(newline="")
+            writer = csv.writer(table)
+            writer.writerow(["file", *columns(tracked)])
+            for record in self.records:
+                writer.writerows([record["file"], *row] for row in rows(record, tracked))
+            self._write_text(file, table.getvalue())
+
+    def _write_text(self, path: Path, text: str) -> None:
+        with self._outputs.writing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def columns(tracked: bool) -> list[str]:
+    """What a table says of each box."""
+    box = ["name", "class_id", "score", "x1", "y1", "x2", "y2"]
+    return [*box, "track_id"] if tracked else box
+
+
+def rows(record: dict[str, Any], tracked: bool) -> Iterator[list[Any]]:
+    """The boxes of `Detections.to_dict` as rows of these columns."""
+    for found in record["detections"]:
+        row = [found["name"], found["class_id"], found["score"], *found["box"].values()]
+        yield [*row, found.get("track_id", "")] if tracked else row
+
+
+def detect_images(
+    detector: Detector,
+    found: Found,
+    results: Results,
+    effects: Effects,
+    *,
+    output: Path,
+    as_json: bool,
+    batch: int,
+) -> None:
+    """Detect in all images and write the results; exit code 1 where some could not be read."""
+    console = messages()
+    broken: list[tuple[Path, str]] = [
+        (path, f"{path} cannot be read: {why}") for path, why in found.unreadable.items()
+    ]
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("detecting", total=len(found.files))
+        for path, image, result in run(detector, found.files, batch):
+            progress.advance(task)
+            if isinstance(result, ImageError):
+                broken.append((path, str(result)))
+                continue
+            image, result = effects(image, result)
+            results.write(path, image, result, effects)
+    results.write_tables(effects.tracks)
+    if as_json:
+        lost = [{"file": printable(path), "error": printable(why)} for path, why in broken]
+        print_json({"images": results.records, "failed": lost, "skipped": found.notes()})
+    else:
+        _report(console, detector, results.records, output)
+    for note in found.notes():
+        console.print(printable(note))
+    for _, reason in broken:
+        failed(console, printable(reason))
+    if broken:
+        raise typer.Exit(1)
+
+
+def run(
+    detector: Detector, paths: Sequence[Path], batch: int
+) -> Iterator[tuple[Path, Any, Detections | ImageError]]:
+    """Path, pixels and detections of each image, or the error of one that cannot be read."""
+    for start in range(0, len(paths), batch):
+        good: list[tuple[Path, Any]] = []
+        for path in paths[start : start + batch]:
+            try:
+                good.append((path, read_image(path)))
+            except ImageError as error:
+                yield path, None, error
+        results = detector([image for _, image in good])
+        for (path, image), result in zip(good, results, strict=True):
+            yield path, image, result
+
+
+def _report(
+    console: Console, detector: Detector, records: list[dict[str, Any]], output: Path
+) -> None:
+    for record in records[:SHOWN]:
+        counts: dict[str, int] = {}
+        for found in record["detections"]:
+            counts[found["name"]] = counts.get(found["name"], 0) + 1
+        text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+        typer.echo(f"{record['file']}: {text}")
+    if len(records) > SHOWN:
+        typer.echo(f"... and {len(records) - SHOWN} more")
+    console.print(f"{len(records)} images, {detector!r}, results in {printable(output)}")
