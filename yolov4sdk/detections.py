@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,10 +236,12 @@ class Detections:
         """Write the drawn image; the suffix sets the format.
 
         Raises:
-            SettingError: a suffix that OpenCV does not write.
+            SettingError: a suffix that OpenCV does not write, or the source image's own path.
         """
         from .imaging.draw import write_image
 
+        if isinstance(image, str | Path) and os.path.realpath(path) == os.path.realpath(image):
+            raise SettingError(f"{path} is the source image; the drawn one needs another name")
         return write_image(path, self.draw(image))
 
     def _pixels(self, image: Any) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.test_cli import run
 from yolov4sdk.streams.video import VideoFile
+from yolov4sdk.system.outputs import MANIFEST
 
 from .pictures import MjpegServer, make_video, read_number
 
@@ -30,7 +31,8 @@ def test_video_json_and_csv(capsys, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, _, err = run(capsys, "detect", source, "-o", out, "--format", "image,json,csv", *SMALL)
     assert code == 0, err
-    assert sorted(p.name for p in out.iterdir()) == ["detections.csv", "detections.jsonl", "v.mp4"]
+    written = sorted(p.name for p in out.iterdir() if p.name != MANIFEST)
+    assert written == ["detections.csv", "detections.jsonl", "v.mp4"]
     records = [json.loads(line) for line in (out / "detections.jsonl").read_text().splitlines()]
     assert [record["frame"] for record in records] == list(range(6))
     assert [record["time"] for record in records] == pytest.approx([t / 1000 for t in TIMES])
@@ -142,7 +144,8 @@ def test_interrupted(tmp_path: Path) -> None:
         err = process.stderr.read() if process.stderr else ""
     assert process.returncode == 130, err
     video = next(out.glob("*.mp4"))
-    assert sorted(p.suffix for p in out.iterdir()) == [".csv", ".jsonl", ".mp4"]
+    written = [p for p in out.iterdir() if p.name != MANIFEST]
+    assert sorted(p.suffix for p in written) == [".csv", ".jsonl", ".mp4"]
     numbers = [read_number(p.image) for p in VideoFile(f"file:{video}", "v")]
     records = [json.loads(line) for line in (out / "detections.jsonl").read_text().splitlines()]
     assert len(numbers) == len(records) >= 6 and numbers == sorted(set(numbers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import logging
 import os
@@ -80,14 +81,14 @@ def search(sources: Iterable[str | Path]) -> Found:
         ImageNotFoundError: a source that does not exist, or holds no image.
     """
     found = Found()
-    files: dict[str, Path] = {}
+    files: dict[tuple[str, str], Path] = {}
+    real = functools.cache(os.path.realpath)  # of folders: a link to a file counts by its own name
     for source in sources:
-        before = len(files)
-        for path in _search_one(source, found):
-            files.setdefault(os.path.abspath(path), path)  # noqa: PTH100 - links stay
-            before = -1
-        if before >= 0:
+        paths = list(_search_one(source, found))
+        if not paths:
             raise ImageNotFoundError(_nothing(source, found))
+        for path in paths:
+            files.setdefault((real(path.parent), path.name), path)
     found.files = list(files.values())
     return found
 
