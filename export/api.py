@@ -5,34 +5,32 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yolov4sdk
-from yolov4sdk.backends import BY_SUFFIX, TABLE
 from yolov4sdk.backends.artefacts import default_model
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError
 from yolov4sdk.tensorrt.build import require_space, told_of_full_disk
 from yolov4sdk.tensorrt.build_log import Progress
-from yolov4sdk.tensorrt.flavour import FLAVOURS
-from yolov4sdk.tensorrt.options import EngineOptions
 
+from .formats import FORMATS
 from .memory import peak_memory
-from .options import ExportOptions, Int8Options
+from .plan import Format, Step, Work, plan
+from .request import request_of
 from .sources import Source, source_of
 
 if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
     from .check import Check
-    from .engine_export import EngineReport
-    from .int8 import Quantisation, Quantiser
+    from .formats.engine_format import EngineReport
+    from .int8 import Quantisation
 
-ENGINES: Final = {"onnx": ".onnx", "openvino": ".xml", "trt": ".engine", "trt-rtx": ".engine"}
+ENGINES: Final = {name: format.suffix for name, format in FORMATS.items()}
 """What can be written, and the suffix of its main file."""
 
 
@@ -45,7 +43,7 @@ class ExportResult:
         files: all files, `path` last.
         spec: what the file carries.
         checks: the comparisons with torch; all are within their tolerance.
-        seconds: of the export, then of the checks.
+        seconds: of the other steps, then of the checks.
         peak_memory: largest resident memory of this process in bytes, until the file was written
             and until it was checked; None where the system does not tell.
         engine: what was built, None for other files than TensorRT's.
@@ -121,192 +119,72 @@ def export_model(
         ExportError: the exporter or the builder failed; no room on the disk.
         VerificationError: the file does not say what its source says; nothing was kept.
     """
-    started = time.perf_counter()
     with ExitStack() as stack:
         named = model
         if model is None:
             model = stack.enter_context(default_model())
-        _target_suffix(engine, output)
-        _require_runtime(engine)
+        format = _format(engine, output)
+        format.require()
         source = source_of(model)
-        settings, engine_options, int8 = _options(options, engine, source)
-        target = Path(output) if output is not None else _default_target(named, engine, source)
-        spec = source.artefact_spec(settings, yolov4sdk.__version__)
-        quantiser = _quantiser(engine, int8, spec)
+        request = request_of(source, format, options, progress)
+        target = Path(output) if output is not None else _default_target(named, format, source)
+        steps = plan(format, request)
         target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(model, str | Path):
             require_space(target.parent, Path(model).stat().st_size)
-        # Beside the target, so that the last step is a rename: a reader never sees half a file.
+        # Beside the target, so that the last step is a rename.
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent)
         )
         stack.enter_context(told_of_full_disk(target.parent))  # before the folder is emptied
-        path = Path(folder) / target.name
-        report = quantisation = held_out = None
-        if quantiser is not None:
-            files, quantisation = _quantise(source, engine, path, settings, spec, quantiser)
-            held_out = quantiser.calibration.held_out
-        if engine in FLAVOURS:
-            from .engine_export import Quantised, write_checked_engine
-
-            quantised = None if held_out is None else Quantised(files[-1], held_out)
-            files, checks, report = write_checked_engine(
-                source, FLAVOURS[engine], path, settings, engine_options, spec, progress, quantised
-            )
-            written, memory = time.perf_counter(), peak_memory()
-        else:
-            from .check import check_file
-
-            if quantiser is None:
-                files = _write(source, engine, path, settings, spec)
-            written, memory = time.perf_counter(), peak_memory()
-            checks = check_file(files[-1], source.reference(), settings, spec, photographs=held_out)
-        placed = tuple(file.replace(target.parent / file.name) for file in files)
+        work = Work(target, Path(folder))
+        seconds, memory = _run(steps, work)
     return ExportResult(
         path=target,
-        files=placed,
-        spec=spec,
-        checks=tuple(checks),
-        seconds=(written - started, time.perf_counter() - written),
+        files=work.files,
+        spec=request.spec,
+        checks=tuple(work.checks),
+        seconds=seconds,
         peak_memory=(memory, peak_memory()),
-        engine=report,
-        quantisation=quantisation,
+        engine=work.engine,
+        quantisation=work.quantisation,
     )
 
 
-def _options(
-    options: dict[str, Any], engine: str, source: Source
-) -> tuple[ExportOptions, EngineOptions, Int8Options | None]:
-    """Sort the options to where they belong, and choose the precision."""
-    graph, build, quantising = (
-        kind.__dataclass_fields__ for kind in (ExportOptions, EngineOptions, Int8Options)
-    )
-    unknown = sorted(set(options) - set(graph) - set(build) - set(quantising))
-    if unknown:
-        known = ", ".join([*graph, *quantising, *(build if engine in FLAVOURS else ())])
-        raise SettingError(f"unknown options {', '.join(unknown)}; there are {known}")
-    given = {name: value for name, value in options.items() if name in build}
-    built = EngineOptions(**given)
-    if engine not in FLAVOURS and built != EngineOptions():
+def _run(steps: Sequence[Step], work: Work) -> tuple[tuple[float, float], int | None]:
+    """Do all steps.
+
+    Returns:
+        The seconds of the checks and of the others, and the peak memory before the last check.
+    """
+    seconds, memory = {True: 0.0, False: 0.0}, None
+    for step in steps:
+        is_check, started = step.name == "check", time.perf_counter()
+        memory = peak_memory() if is_check else memory
+        step.run(work)
+        seconds[is_check] += time.perf_counter() - started
+    return (seconds[False], seconds[True]), memory
+
+
+def _format(name: str, output: str | Path | None) -> Format:
+    """The format of this name, whose suffix the output has."""
+    if name not in FORMATS:
+        raise SettingError(f"engine must be one of {', '.join(FORMATS)}, got {name!r}")
+    format = FORMATS[name]
+    if output is not None and Path(output).suffix.lower() != format.suffix:
         raise SettingError(
-            f"{', '.join(sorted(given))}: for the engines {', '.join(FLAVOURS)} alone"
+            f"the format {name} writes {format.suffix} files, got {Path(output).name!r}"
         )
-    rest = {name: value for name, value in options.items() if name in graph}
-    if rest.get("precision") is None:
-        usual = "fp16" if engine in FLAVOURS else "fp32"
-        rest["precision"] = source.spec.precision if source.spec.precision != "fp32" else usual
-    elif engine not in FLAVOURS and rest["precision"] == "bf16":
-        raise SettingError(f"precision must be one of fp32, fp16, int8 for {engine}, got 'bf16'")
-    if built.batch_profile is not None and source.spec.batch is None:
-        rest["batch"] = None
-    if built.size_profile is not None:
-        rest["dynamic"] = True
-    settings = ExportOptions(**rest)
-    if settings.half_weights and engine != "onnx":
-        raise SettingError(
-            f"half_weights is for ONNX files; {engine} keeps what its precision asks for"
-        )
-    int8 = {name: value for name, value in options.items() if name in quantising}
-    return settings, built, _int8_options(int8, engine, settings, source)
+    return format
 
 
-def _int8_options(
-    given: dict[str, Any], engine: str, settings: ExportOptions, source: Source
-) -> Int8Options | None:
-    """How to quantise; None where that is not asked for, or the source is quantised already."""
-    if settings.precision != "int8" or source.spec.precision == "int8":
-        if given:
-            raise SettingError(
-                f"{', '.join(sorted(given))} belong to precision int8 of a float model, not to "
-                f"{settings.precision} of a {source.spec.precision} one"
-            )
-        return None
-    if given.get("calibration") is None:
-        raise SettingError(
-            "precision int8 needs images to calibrate with: a folder or a data set of pictures of "
-            "the kind that the model will see (--calibration)"
-        )
-    if engine in FLAVOURS:
-        given = {"qdq": "tensorrt", **given}
-    return Int8Options(**given)
-
-
-def _quantiser(engine: str, int8: Int8Options | None, spec: ModelSpec) -> Quantiser | None:
-    if int8 is None:
-        return None
-    from .int8 import Quantiser
-
-    return Quantiser("onnx" if engine in FLAVOURS else engine, int8, spec)
-
-
-def _quantise(
-    source: Source,
-    engine: str,
-    path: Path,
-    options: ExportOptions,
-    spec: ModelSpec,
-    quantiser: Quantiser,
-) -> tuple[tuple[Path, ...], Quantisation]:
-    """Write the float files and quantise them; an engine starts from a quantised ONNX file."""
-    engine = "onnx" if engine in FLAVOURS else engine
-    single = dataclasses.replace(options, precision="fp32")
-    target = path.with_suffix(ENGINES[engine])
-    files = _write(source, engine, target, single, spec.replace(precision="fp32"), mish_first=True)
-    return quantiser.write(files[-1], path.parent / "int8")
-
-
-def _target_suffix(engine: str, output: str | Path | None) -> None:
-    if engine not in ENGINES:
-        raise SettingError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    suffix = ENGINES[engine]
-    if output is not None and Path(output).suffix.lower() != suffix:
-        raise SettingError(f"the {engine} engine writes {suffix} files, got {Path(output).name!r}")
-
-
-def _default_target(model: Any, engine: str, source: Source) -> Path:
-    suffix = ENGINES[engine]
+def _default_target(model: Any, format: Format, source: Source) -> Path:
     if isinstance(model, str | Path):
-        target = Path(model).with_suffix(suffix)
+        target = Path(model).with_suffix(format.suffix)
         if target == Path(model):
             raise SettingError(f"{target} would overwrite the model itself; name a file with -o")
         return target
     architecture = source.spec.architecture
-    return Path(architecture if isinstance(architecture, str) else "model").with_suffix(suffix)
-
-
-def _require_runtime(engine: str) -> None:
-    """Raise MissingExtraError now, not after minutes."""
-    if engine in FLAVOURS:
-        FLAVOURS[engine].load()
-    backend = "onnxruntime" if engine in FLAVOURS else BY_SUFFIX[ENGINES[engine]][0]
-    import_module(f"yolov4sdk.backends.{TABLE[backend].split(':')[0]}")
-
-
-def _write(
-    source: Source,
-    engine: str,
-    path: Path,
-    options: ExportOptions,
-    spec: ModelSpec,
-    mish_first: bool = False,
-) -> tuple[Path, ...]:
-    """Write the files of an engine that is not TensorRT's; the main one is last."""
-    if engine == "onnx":
-        source.write_onnx(path, options, spec, mish_first=mish_first)
-        if options.half_weights:
-            from .half_weights import store_half
-
-            store_half(path)
-        return (path,)
-    from .openvino_export import write_openvino
-
-    graph = path.with_name("graph.onnx")
-    single = source.spec.precision  # OpenVINO stores half weights by itself
-    source.write_onnx(
-        graph,
-        dataclasses.replace(options, precision=single),  # type: ignore[arg-type]
-        spec.replace(precision=single),
-        mish="operator",
-        mish_first=True,
+    return Path(architecture if isinstance(architecture, str) else "model").with_suffix(
+        format.suffix
     )
-    return write_openvino(graph, path, spec)

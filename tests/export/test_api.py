@@ -13,12 +13,13 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import export.api
 import export.check
 from export import export_model
 from export.check import real_image
+from export.formats import onnx_format
 from export.half import halve
 from export.options import ExportOptions
+from export.plan import Step, Work
 from yolov4sdk.cli.export import export as export_command
 from yolov4sdk.errors import (
     ArtefactNotFoundError,
@@ -40,7 +41,7 @@ from .conftest import Exporter, tiny
         ({"size": (60, 64)}, InputSizeError, r"\(56, 64\) or \(64, 64\)"),
         ({"size": (0, 64)}, InputSizeError, "positive"),
         ({"precision": "int4"}, SettingError, "fp32, fp16"),
-        ({"strip": True}, SettingError, "strip: for the engines trt, trt-rtx alone"),
+        ({"strip": True}, SettingError, "strip: only for trt, trt-rtx, not for onnx"),
         ({"batch": 0}, SettingError, "batch must be a positive integer"),
         ({"topk": 0}, SettingError, "topk must be a positive integer"),
         ({"topk": 5, "nms": True}, SettingError, "exclude each other"),
@@ -69,11 +70,11 @@ def quick(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports write a copy of the plain export of the tiny model, whatever they are given."""
     plain = exporter().path
 
-    def write(_: Model, __: str, path: Path, *___: object) -> tuple[Path, ...]:
-        shutil.copy(plain, path)
-        return (path,)
+    def write(work: Work) -> None:
+        shutil.copy(plain, work.path)
+        work.files = (work.path,)
 
-    monkeypatch.setattr(export.api, "_write", write)
+    monkeypatch.setattr(onnx_format, "write_steps", lambda _: [Step("write", write)])
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ..tensorrt.options import EngineOptions
 from .signature import accepts, completion
 
 if TYPE_CHECKING:
     from export import ExportResult
-    from export.engine_export import EngineReport
+    from export.formats.engine_format import EngineReport
     from export.int8 import Quantisation
 
 TRITON_PANEL = "Triton (--engine triton)"
@@ -26,9 +25,11 @@ ENGINES = ("onnx", "openvino", "trt", "trt-rtx", "triton")
 
 
 def _declared() -> tuple[type, ...]:
-    from export.options import ExportOptions, Int8Options, TritonOptions
+    from export.formats import FORMATS
+    from export.options import ExportOptions, TritonOptions
 
-    return ExportOptions, Int8Options, TritonOptions, EngineOptions
+    kinds = dict.fromkeys(kind for format in FORMATS.values() for kind in format.kinds)
+    return ExportOptions, *kinds, TritonOptions
 
 
 @accepts(*_declared())
