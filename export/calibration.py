@@ -69,7 +69,7 @@ class CalibrationSet:
         paths = self.images[index * size : (index + 1) * size]
         paths += paths[-1:] * (size - len(paths))
         canvases = canvas_batch([read_image(path) for path in paths], self.spec.input_size)
-        return to_input(canvases, self.spec.input_form, bgr=True)
+        return to_input(canvases, self.spec.contract.input, bgr=True)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self.batch(index) for index in range(len(self)))

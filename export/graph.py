@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.models import Model
 from yolov4sdk.models.detect import Detect, cxcywh_to_xyxy
 
@@ -107,10 +106,3 @@ def decode_best(detect: Detect, maps: Sequence[Tensor]) -> Rows:
         levels.append((cxcywh_to_xyxy(y[..., :4]), score, class_id.flatten(1)))
     boxes, scores, class_ids = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
     return boxes, scores, class_ids
-
-
-def box_count(spec: ModelSpec, size: tuple[int, int]) -> int:
-    """N: how many boxes an input of (height, width) pixels gives."""
-    height, width = size
-    cells = ((height // stride) * (width // stride) for stride in spec.strides)
-    return sum(len(anchors) * n for anchors, n in zip(spec.anchors, cells, strict=True))

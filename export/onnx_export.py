@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from yolov4sdk.contract.contract import grid_rows, output_shapes
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError
 from yolov4sdk.models import Model, fold
@@ -25,7 +26,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("The export to ONNX", "export", error.name) from error
 
-from .graph import Halves, Head, Layers, box_count
+from .graph import Halves, Head, Layers
 from .half import halve
 from .join import forget_shapes, join
 from .mish import MishForm, expand_mish, mish_before_concat
@@ -76,10 +77,10 @@ def write_onnx(
 def _trace(model: Model, options: ExportOptions, spec: ModelSpec) -> ir.Model:
     """Run torch's exporter; Mish stays one operator."""
     smallest = (spec.max_stride,) * 2 if options.dynamic else spec.input_size
-    head = Head(model.detect, options, box_count(spec, smallest))
+    head = Head(model.detect, options, grid_rows(spec.model.grid, smallest))
     images, features = _examples(model, options, spec)
     made, read = ([f"{verb}_{i}" for i in range(len(features))] for verb in ("made", "read"))
-    outputs = ["boxes", "scores", *(["class_ids"] if spec.outputs != "full" else [])]
+    outputs = list(output_shapes(spec.contract))
     axes = _symbolic_axes(options, len(features))
     table: dict[Any, Any] = {torch.ops.aten.mish.default: _mish, **TRANSLATIONS}
     try:
@@ -89,7 +90,7 @@ def _trace(model: Model, options: ExportOptions, spec: ModelSpec) -> ir.Model:
                 (images, features),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["images", *read],
+                input_names=[spec.contract.input.name, *read],
                 output_names=[*made, *outputs],
                 dynamic_shapes=None if axes is None else ({}, axes),
                 custom_translation_table=table,
@@ -154,20 +155,15 @@ def _label(model: ir.Model, spec: ModelSpec) -> None:
     model.producer_version = spec.provenance.get("sdk_version", "")
     model.graph.name = spec.architecture if isinstance(spec.architecture, str) else "yolov4"
     batch: int | str = spec.batch or "batch"
-    height, width = ("height", "width") if spec.dynamic_size else spec.input_size
-    planar = spec.input_form == "float_nchw"
+    taken = spec.contract.input
+    sides = ["height", "width"] if taken.dynamic else list(taken.size)
     model.graph.inputs[0].shape = ir.Shape(
-        [batch, 3, height, width] if planar else [batch, height, width, 3]
+        [batch, 3, *sides] if taken.planar else [batch, *sides, 3]
     )
-    rows: int | str = "boxes"
-    if spec.topk is not None:
-        rows = spec.topk
-    elif not spec.dynamic_size:
-        rows = box_count(spec, spec.input_size)
-    boxes, *others = model.graph.outputs
-    boxes.shape = ir.Shape([batch, rows, 4])
-    for output in others:
-        output.shape = ir.Shape([batch, rows, *([spec.nc] if spec.outputs == "full" else [])])
+    for output, shape in zip(
+        model.graph.outputs, output_shapes(spec.contract).values(), strict=True
+    ):
+        output.shape = ir.Shape([batch, *("boxes" if side < 0 else side for side in shape)])
 
 
 def _reason(error: BaseException) -> str:

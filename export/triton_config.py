@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from yolov4sdk.contract.contract import OUTPUTS, output_shapes
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError
 
@@ -31,6 +32,11 @@ TYPES: Final = {
     "tensor(int64)": pb.TYPE_INT64,
 }
 
+DTYPES: Final = {
+    "float32": pb.TYPE_FP32, "float16": pb.TYPE_FP16, "uint8": pb.TYPE_UINT8,
+    "int64": pb.TYPE_INT64,
+}  # fmt: skip
+
 
 def network_config(name: str, runtime: str, spec: ModelSpec, options: TritonOptions) -> Any:
     """images -> boxes, scores (and class_ids), as the graph has them.
@@ -45,7 +51,8 @@ def network_config(name: str, runtime: str, spec: ModelSpec, options: TritonOpti
         config.backend = {"onnx": "onnxruntime", "python": "python"}[runtime]
     config.parameters[METADATA_KEY].string_value = spec.to_json()
     kind, dims = _images(spec)
-    config.input.add(name="images", data_type=kind, dims=dims)
+    images = spec.contract.input.name
+    config.input.add(name=images, data_type=kind, dims=dims)
     for output, (data_type, shape) in network_outputs(spec).items():
         config.output.add(name=output, data_type=data_type, dims=shape)
     group = pb.ModelInstanceGroup
@@ -54,7 +61,7 @@ def network_config(name: str, runtime: str, spec: ModelSpec, options: TritonOpti
     zeros = _concrete(dims, spec)
     for batch in sorted({1, options.max_batch}):  # the smallest and the largest one
         warm = config.model_warmup.add(name=f"batch {batch}", batch_size=batch)
-        warm.inputs["images"].CopyFrom(
+        warm.inputs[images].CopyFrom(
             pb.ModelWarmup.Input(data_type=kind, dims=zeros, zero_data=True)
         )
     return config
@@ -62,23 +69,10 @@ def network_config(name: str, runtime: str, spec: ModelSpec, options: TritonOpti
 
 def network_outputs(spec: ModelSpec) -> dict[str, tuple[int, list[int]]]:
     """Output name to type and shape without the batch; -1 where the size of the image decides."""
-    if spec.outputs != "full":
-        assert spec.topk is not None
-        return {
-            "boxes": (pb.TYPE_FP32, [spec.topk, 4]),
-            "scores": (pb.TYPE_FP32, [spec.topk]),
-            "class_ids": (pb.TYPE_INT64, [spec.topk]),
-        }
-    height, width = spec.input_size
-    rows = (
-        -1
-        if spec.dynamic_size
-        else sum(
-            len(anchors) * (height // stride) * (width // stride)
-            for stride, anchors in zip(spec.strides, spec.anchors, strict=True)
-        )
-    )
-    return {"boxes": (pb.TYPE_FP32, [rows, 4]), "scores": (pb.TYPE_FP32, [rows, spec.nc])}
+    return {
+        name: (DTYPES[OUTPUTS[name]], list(shape))
+        for name, shape in output_shapes(spec.contract).items()
+    }
 
 
 def decode_config(name: str, spec: ModelSpec, options: TritonOptions) -> Any:
@@ -120,7 +114,7 @@ def ensemble_config(
     final = {output.name: output.name for output in config.output}
     for step, inputs, outputs in (
         (steps[0], {"image": "image"}, {"images": "images", "geometry": "geometry"}),
-        (steps[1], {"images": "images"}, raw),
+        (steps[1], {spec.contract.input.name: "images"}, raw),
         (steps[2], {**{r: r for r in raw.values()}, "geometry": "geometry"}, final),
     ):
         config.ensemble_scheduling.step.add(
@@ -182,10 +176,9 @@ def _final_outputs(config: Any, options: TritonOptions) -> None:
 
 def _images(spec: ModelSpec) -> tuple[int, list[int]]:
     """Type and shape of the network's input, without the batch."""
-    height, width = (-1, -1) if spec.dynamic_size else spec.input_size
-    if spec.input_form == "uint8_nhwc":
-        return pb.TYPE_UINT8, [height, width, 3]
-    return pb.TYPE_FP32, [3, height, width]
+    taken = spec.contract.input
+    _, *dims = taken.shape(1, (-1, -1) if taken.dynamic else taken.size)
+    return DTYPES[taken.dtype], dims
 
 
 def _concrete(dims: list[int], spec: ModelSpec) -> list[int]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from yolov4sdk import Detections
+from yolov4sdk.contract.contract import Resize
 from yolov4sdk.errors import ImageError
 from yolov4sdk.imaging.draw import draw
 from yolov4sdk.imaging.images import decode, read_image
@@ -93,10 +94,12 @@ def decode_image(
 
 def _letterbox(image: NDArray[np.uint8], source: Size, message: Message, arena: Arena) -> Message:
     size = (message["size"][0], message["size"][1])
+    resize = Resize(**message["resize"])
     plan = letterbox_plan(
-        source, size, rectangular=message["rectangular"], stride=message["stride"]
+        source, size, rectangular=message["rectangular"], stride=message["stride"], resize=resize
     )
-    letterbox(image, plan, arena.array(message["offset"], (*plan.canvas, 3), np.uint8))
+    canvas = arena.array(message["offset"], (*plan.canvas, 3), np.uint8)
+    letterbox(image, plan, canvas, resize=resize)
     return {
         "source": plan.source, "resized": plan.resized, "pad": plan.pad, "canvas": plan.canvas,
     }  # fmt: skip

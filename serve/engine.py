@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from yolov4sdk import Detections, ModelSpec
 from yolov4sdk.backends import Outputs
 from yolov4sdk.backends.base import check_batch
+from yolov4sdk.contract.contract import OUTPUTS, output_shapes
 from yolov4sdk.detections import resolve_classes
 from yolov4sdk.errors import SettingError, YOLOv4Error
 from yolov4sdk.imaging.preprocess import Letterbox
@@ -202,8 +204,9 @@ class Engine:
 
         Args:
             model: name, or None for the default one.
-            batch: as `spec.input_form` says: float32 RGB [B, 3, H, W] in 0..1 or uint8 RGB
-                [B, H, W, 3]; B at most the setting `batch_size`, for a fixed graph its own.
+            batch: as `spec.contract.input` says, of our own models float32 RGB [B, 3, H, W] in
+                0..1 or uint8 RGB [B, H, W, 3]; B at most the setting `batch_size`, for a fixed
+                graph its own.
 
         Returns:
             Arrays of their own memory.
@@ -390,6 +393,7 @@ class Engine:
                 "do": "detect", "format": kind, "offset": job.region[0], "size": lane.size,
                 "rectangular": lane.rectangular, "stride": lane.spec.max_stride,
                 "scaled": self.settings.scaled_decode,
+                "resize": asdict(lane.spec.contract.input.resize),
             }  # fmt: skip
             plan, _ = await self._decoders.run(decoder, message, image)
             job.plan = Letterbox(
@@ -490,11 +494,8 @@ def _checked(options: DetectOptions, spec: ModelSpec) -> dict[str, Any]:
 
 def _output_bytes(spec: ModelSpec, shape: tuple[int, ...]) -> int:
     """Bytes of the outputs for a batch of this shape."""
-    if spec.topk is not None:
-        return shape[0] * spec.topk * (4 * 4 + 4 + 8)
-    height, width = shape[2:] if spec.input_form == "float_nchw" else shape[1:3]
-    cells = sum(
-        len(anchors) * (height // stride) * (width // stride)
-        for anchors, stride in zip(spec.anchors, spec.strides, strict=True)
+    outputs = output_shapes(spec.contract, spec.contract.input.canvas_of(shape))
+    sizes = (
+        max(0, math.prod(dims)) * np.dtype(OUTPUTS[name]).itemsize for name, dims in outputs.items()
     )
-    return shape[0] * cells * (4 + spec.nc) * 4
+    return shape[0] * sum(sizes)

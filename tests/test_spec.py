@@ -39,8 +39,30 @@ def test_json_round_trip(names, batch, dynamic, architecture, topk) -> None:
     assert "\n" not in original.to_json()
 
 
+VERSION_1 = {
+    "format_version": 1, "architecture": "yolov4-csp", "names": ["cat", "Hündin"],
+    "strides": [8, 16], "anchors": [[[1.5, 2.0]], [[3.0, 4.0]]], "decoding": "scaled",
+    "input_size": [64, 96], "dynamic_size": True, "batch": None, "input_form": "float_nchw",
+    "outputs": "full", "topk": None, "precision": "fp32", "train_size": None, "provenance": {},
+}  # fmt: skip
+
+
 def changed(**changes: object) -> str:
-    return json.dumps(json.loads(spec().to_json()) | changes)
+    return json.dumps(VERSION_1 | changes)
+
+
+def changed_part(part: str, **changes: object) -> str:
+    """Format version 2 with some values of `model`, `contract.input` or `contract.output`."""
+    data = json.loads(spec().to_json())
+    target = data
+    for key in part.split("."):
+        target = target[key]
+    target.update(changes)
+    return json.dumps(data)
+
+
+def test_version_1_is_read() -> None:
+    assert ModelSpec.from_json(json.dumps(VERSION_1)) == spec()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +71,7 @@ def changed(**changes: object) -> str:
         ("{", "not valid JSON"),
         ("[]", "must be a JSON object, got list"),
         ("{}", "format version None"),
-        (changed(format_version=2), "version 2, this SDK reads 1"),
+        (changed(format_version=3), "version 3, this SDK reads 1 and 2"),
         (changed(colour="red"), r"unknown fields \['colour'\]"),
         ('{"format_version": 1, "names": ["a"]}', "lacks .*'anchors'"),
         (changed(names="cat"), "names must be a list"),
@@ -65,6 +87,17 @@ def changed(**changes: object) -> str:
         (changed(batch=0), "positive"),
         (changed(provenance={"a": 1}), "strings to strings"),
         (changed(architecture=5), "name or an object"),
+        (changed(train_size=0), "positive"),
+        (changed_part("contract.input", colour="red"), r"unknown fields \['colour'\] in contract"),
+        (changed_part("contract.input", layout="HWC"), "contract.input.layout must be one of"),
+        (changed_part("contract.input", mean=[0, 0]), "contract.input.mean must hold 3 values"),
+        (changed_part("contract.input", dynamic=1), "contract.input.dynamic must be true or false"),
+        (changed_part("contract.input.resize", policy="crop"), "resize.policy must be one of"),
+        (changed_part("contract.output", classes=3), "2 class names for outputs of 3 classes"),
+        (changed_part("contract.output", rows=0), "rows must be positive"),
+        (changed_part("contract.output", tensors=[{"role": "boxes"}]), "a name or a position"),
+        (changed_part("contract", batch="1"), "contract.batch must be an integer"),
+        (changed_part("model", names=["a", "a"]), "given twice"),
     ],
 )
 def test_bad_json(text: str, message: str) -> None:

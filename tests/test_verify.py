@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolov4sdk.backends import Outputs
-from yolov4sdk.contract.spec import ModelSpec
-from yolov4sdk.contract.spec import Outputs as OutputForm
+from yolov4sdk.contract.spec import ModelSpec, OutputForm
 from yolov4sdk.errors import SettingError, TensorError
 from yolov4sdk.measure.verify import (
     Agreement,

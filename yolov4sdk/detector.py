@@ -293,7 +293,7 @@ class Detector(ContextManager):
         settings["conf"] = resolve_conf(settings["conf"], self.names)
         settings["tiles"] = check_tiling(settings["tiles"], self.spec.max_stride)
         check_thresholds(settings["conf"], settings["iou"], settings["max_det"])
-        if settings["multi_label"] and self.spec.outputs != "full":
+        if settings["multi_label"] and not self.spec.contract.output.per_class:
             raise SettingError(
                 f"multi_label needs all scores; this graph gives {self.spec.outputs}"
             )
@@ -312,8 +312,9 @@ class Detector(ContextManager):
 
     def _plan(self, source: Size) -> Letterbox:
         return letterbox_plan(
-            source, self.size, rectangular=self._rectangular, stride=self.spec.max_stride
-        )
+            source, self.size, rectangular=self._rectangular, stride=self.spec.max_stride,
+            resize=self.spec.contract.input.resize,
+        )  # fmt: skip
 
     def _run(self, images: Sequence[NDArray[np.uint8]], plans: Sequence[Letterbox]) -> Outputs:
         if self._gpu_letterbox:
@@ -323,7 +324,7 @@ class Detector(ContextManager):
         shape = (len(images), *plans[0].canvas, 3)
         canvas = self._scratch.array("canvas", shape, np.uint8)
         for image, plan, row in zip(images, plans, canvas, strict=True):
-            letterbox(image, plan, row)
+            letterbox(image, plan, row, resize=self.spec.contract.input.resize)
         return self.run_canvases(canvas)
 
     def run_canvases(self, canvas: NDArray[np.uint8]) -> Outputs:
@@ -337,10 +338,9 @@ class Detector(ContextManager):
             empty = np.zeros((fixed - len(canvas), *canvas.shape[1:]), np.uint8)
             canvas = np.concatenate((canvas, empty))
         batch, height, width, _ = canvas.shape
-        out = None
-        if self.spec.input_form == "float_nchw":
-            out = self._scratch.array("input", (batch, 3, height, width), np.float32)
-        return self.backend.infer(to_input(canvas, self.spec.input_form, bgr=True, out=out))
+        taken = self.spec.contract.input
+        out = self._scratch.array("input", taken.shape(batch, (height, width)), taken.dtype)
+        return self.backend.infer(to_input(canvas, taken, bgr=True, out=out))
 
     def detections(
         self, outputs: Outputs, row: int, plan: Letterbox, **overrides: Any

@@ -40,7 +40,7 @@ class TritonPythonModel:
         except ImageError as error:
             wrong = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
             return pb_utils.InferenceResponse(error=wrong)
-        images = to_input(canvases, self.spec.input_form, bgr=True)
+        images = to_input(canvases, self.spec.contract.input, bgr=True)
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("images", images), pb_utils.Tensor("geometry", geometry)]
         )

@@ -28,7 +28,8 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Requests of one size run together; a wrong one fails alone."""
-        inputs = [pb_utils.get_input_tensor_by_name(r, "images").as_numpy() for r in requests]
+        name = self.spec.contract.input.name
+        inputs = [pb_utils.get_input_tensor_by_name(r, name).as_numpy() for r in requests]
         responses: list[Any] = [None] * len(requests)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, images in enumerate(inputs):

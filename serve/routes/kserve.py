@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from yolov4sdk import Detections, ModelSpec, __version__
-from yolov4sdk.backends.kserve import HEADER_LENGTH, decode, encode
+from yolov4sdk.backends.kserve import DATATYPES, HEADER_LENGTH, decode, encode
+from yolov4sdk.contract.contract import OUTPUTS, output_shapes
 from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.errors import TensorError
 
@@ -171,34 +172,29 @@ def _metadata(info: ModelInfo) -> dict[str, Any]:
 
 
 def _input(spec: ModelSpec) -> dict[str, Any]:
-    height, width = (-1, -1) if spec.dynamic_size else spec.input_size
-    if spec.input_form == "float_nchw":
-        return _entry("images", "FP32", 3, height, width)
-    return _entry("images", "UINT8", height, width, 3)
+    taken = spec.contract.input
+    _, *shape = taken.shape(1, (-1, -1) if taken.dynamic else taken.size)
+    return _entry(taken.name, taken.dtype, *shape)
 
 
 def _outputs(spec: ModelSpec) -> list[dict[str, Any]]:
-    if spec.outputs == "full":
-        return [_entry("boxes", "FP32", -1, 4), _entry("scores", "FP32", -1, spec.nc)]
-    rows = spec.topk or -1
     return [
-        _entry("boxes", "FP32", rows, 4),
-        _entry("scores", "FP32", rows),
-        _entry("class_ids", "INT64", rows),
+        _entry(name, OUTPUTS[name], *shape) for name, shape in output_shapes(spec.contract).items()
     ]
 
 
-def _entry(name: str, datatype: str, *shape: int) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
+def _entry(name: str, dtype: str, *shape: int) -> dict[str, Any]:
+    return {"name": name, "datatype": DATATYPES[np.dtype(dtype)], "shape": [-1, *shape]}
 
 
 async def _run(
     engine: Engine, info: ModelInfo, asked: Mapping[str, Any], inputs: Tensors
 ) -> Tensors:
     """The outputs for the one input, a tensor or encoded images."""
-    if set(inputs) != {"images"}:
-        raise TensorError(f"the model takes one input, 'images'; got {sorted(inputs)}")
-    images = inputs["images"]
+    name = info.spec.contract.input.name
+    if set(inputs) != {name}:
+        raise TensorError(f"the model takes one input, {name!r}; got {sorted(inputs)}")
+    images = inputs[name]
     parameters = asked.get("parameters", {})
     if not isinstance(parameters, dict):
         raise TensorError("'parameters' must be an object")

@@ -6,35 +6,22 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.spec import ModelSpec
+from ..conventions import Outputs as Outputs
 from ..errors import InputSizeError, SettingError, TensorError
 from .device_array import DeviceArray
-
-
-class Outputs(NamedTuple):
-    """What a graph gives for a batch.
-
-    Attributes:
-        boxes: float32 [B, N, 4], xyxy in input pixels.
-        scores: float32 [B, N, C], objectness x class; of a reduced graph [B, K].
-        class_ids: None; of a reduced graph int64 [B, K].
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    class_ids: NDArray[np.int64] | None = None
 
 
 class Backend(Protocol):
     """A loaded model. Several threads may call `infer` at the same time.
 
     Attributes:
-        spec: of the artefact.
+        spec: of the model, with the contract of what `infer` takes and gives.
         name: of the runtime, "onnxruntime".
         device: what is really used, "cpu" or "cuda:0".
         precision: of the arithmetic that is really used.
@@ -49,8 +36,8 @@ class Backend(Protocol):
         """Run one batch; it is not kept, and the outputs do not share its memory.
 
         Args:
-            batch: as `spec.input_form` says: float32 RGB [B, 3, H, W] in 0..1, or uint8 RGB
-                [B, H, W, 3].
+            batch: as `spec.contract.input` says, of our own models float32 RGB [B, 3, H, W] in
+                0..1, or uint8 RGB [B, H, W, 3].
 
         Raises:
             TensorError: wrong dtype, shape or batch size; says what came and what is expected.
@@ -143,25 +130,23 @@ class SideBySide(ContextManager):
 
 def check_batch(batch: NDArray[Any] | DeviceArray, spec: ModelSpec) -> None:
     """Raise TensorError or InputSizeError unless `batch` is what the graph takes."""
-    planar = spec.input_form == "float_nchw"
-    form = "float32 RGB [B, 3, H, W]" if planar else "uint8 RGB [B, H, W, 3]"
-    channel_axis, sides = (1, slice(2, 4)) if planar else (3, slice(1, 3))
+    taken = spec.contract.input
     good = (
         isinstance(getattr(batch, "dtype", None), np.dtype)  # NumPy's, or a DeviceArray's
-        and batch.dtype == (np.float32 if planar else np.uint8)
+        and batch.dtype == taken.dtype
         and batch.ndim == 4
-        and batch.shape[channel_axis] == 3
+        and batch.shape[1 if taken.planar else 3] == 3
         and batch.shape[0] > 0
     )
     if not good:
         came = f"{getattr(batch, 'dtype', type(batch).__name__)} {getattr(batch, 'shape', '')}"
-        raise TensorError(f"expected a batch of {form}, got {came}")
+        raise TensorError(f"expected a batch of {taken.form}, got {came}")
     if spec.batch is not None and batch.shape[0] != spec.batch:
         raise TensorError(
             f"this graph takes batches of exactly {spec.batch}, got {batch.shape[0]}; "
             "export with `--batch dynamic` for any"
         )
-    size = (int(batch.shape[sides][0]), int(batch.shape[sides][1]))
+    size = taken.canvas_of(batch.shape)
     if not spec.dynamic_size and size != spec.input_size:
         raise InputSizeError(
             f"this graph takes {spec.input_size} (height, width) alone, got {size}; export with "

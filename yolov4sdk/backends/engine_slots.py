@@ -28,10 +28,14 @@ class EngineSlots:
         engine: deserialised.
         memory: of its device.
         config: what `create_execution_context` takes, or None.
+        input_name: of the images' tensor.
     """
 
-    def __init__(self, trt: Any, engine: Any, memory: DeviceMemory, config: Any) -> None:
+    def __init__(
+        self, trt: Any, engine: Any, memory: DeviceMemory, config: Any, input_name: str
+    ) -> None:
         self._trt, self._engine, self._memory, self._config = trt, engine, memory, config
+        self._input = input_name
         self._idle: list[Slot] = []
         self._lock = threading.Lock()
 
@@ -46,7 +50,7 @@ class EngineSlots:
             if self._engine is None:
                 raise BackendError("this backend is closed; load the model again")
             slot = self._pop(tuple(shape)) or Slot(
-                self._trt, self._engine, self._memory, self._config
+                self._trt, self._engine, self._memory, self._config, self._input
             )
         try:
             yield slot
@@ -93,7 +97,9 @@ class Slot:
         graph: None before the second run of a shape, and where the engine cannot be captured.
     """
 
-    def __init__(self, trt: Any, engine: Any, memory: DeviceMemory, config: Any) -> None:
+    def __init__(
+        self, trt: Any, engine: Any, memory: DeviceMemory, config: Any, input_name: str
+    ) -> None:
         self._memory = memory
         self._context = (
             engine.create_execution_context(config) if config else engine.create_execution_context()
@@ -102,7 +108,8 @@ class Slot:
             raise BackendError("no execution context: the GPU has too little free memory")
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         self._dtypes = {name: np.dtype(trt.nptype(engine.get_tensor_dtype(name))) for name in names}
-        self._outputs = [name for name in names if name != "images"]
+        self._input = input_name
+        self._outputs = [name for name in names if name != input_name]
         self._device: dict[str, tuple[int, int]] = {}  # address, size
         self._host: dict[str, NDArray[np.uint8]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -118,10 +125,10 @@ class Slot:
         if isinstance(batch, DeviceArray):
             if batch.stream is not None:
                 self._memory.wait_for(self.stream, batch.stream)
-            target = self._device["images"][0]
+            target = self._device[self._input][0]
             self._memory.copy_on_device(target, batch.address, batch.nbytes, self.stream)
         else:
-            self.upload("images", batch)
+            self.upload(self._input, batch)
         return self.run_prepared()
 
     def upload(self, name: str, array: NDArray[Any]) -> int:
@@ -135,7 +142,7 @@ class Slot:
     def input_address(self, shape: tuple[int, ...]) -> int:
         """Where an input of this shape is read from, for whoever writes it on the device."""
         self._prepare(shape)
-        return self._device["images"][0]
+        return self._device[self._input][0]
 
     def run_prepared(self) -> dict[str, NDArray[Any]]:
         """Run what lies at `input_address`."""
@@ -171,11 +178,11 @@ class Slot:
         self._drop_graph()  # it holds the addresses and the shape
         self.shape, self._runs, self._capturable = (), 0, True
         context = self._context
-        if not context.set_input_shape("images", shape):
+        if not context.set_input_shape(self._input, shape):
             raise BackendError(f"TensorRT refuses an input of shape {shape}")
         if missing := context.infer_shapes():
             raise BackendError(f"TensorRT cannot tell the shapes of the outputs: {missing}")
-        for name in ("images", *self._outputs):
+        for name in (self._input, *self._outputs):
             self._shapes[name] = tuple(context.get_tensor_shape(name))
             context.set_tensor_address(name, self._reserve(name, self._bytes(name)))
         self.shape = shape

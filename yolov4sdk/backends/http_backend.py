@@ -92,7 +92,8 @@ class HttpBackend(ContextManager):
 
     def _infer(self, batch: NDArray[Any]) -> Outputs:
         header = {"parameters": {"binary_data_output": True}}
-        body, length = encode(header, {"images": batch}, "inputs", {"images"})
+        name = self.spec.contract.input.name
+        body, length = encode(header, {name: batch}, "inputs", {name})
         answer = self._call(
             "POST", f"{self._path}/infer", content=body, headers={HEADER_LENGTH: str(length)}
         )

@@ -15,8 +15,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.contract import GraphContract
 from ..contract.onnx_header import read_onnx_spec
 from ..contract.spec import ModelSpec
+from ..conventions import decode
 from ..errors import BackendError, DeviceError, MissingExtraError
 from ..system.cpu import available_cpus
 from .base import Backend, Outputs, SideBySide, check_batch, check_precision
@@ -35,6 +37,11 @@ TENSORRT_LIBRARY: Final = "libnvinfer.so.10"
 CPU: Final = "CPUExecutionProvider"
 DIVIDED_BYTES: Final = 256_000_000
 """Model files below this have their batches divided: larger ones gain little and hold much more."""
+KINDS: Final = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32, "tensor(uint8)": np.uint8,
+}  # fmt: skip
+"""Element types of outputs."""
 PACKAGES: Final = (
     "onnxruntime",
     "onnxruntime-gpu",
@@ -60,9 +67,11 @@ class OnnxRuntimeBackend(SideBySide):
         device: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        spec: ModelSpec | None = None,
     ) -> None:
         super().__init__(model, threads or available_cpus())
-        self.spec = read_onnx_spec(model)
+        graph_spec = spec or read_onnx_spec(model)
+        self._graph, self.spec, self._spec = graph_spec.contract, graph_spec.decoded(), spec
         check_precision(precision, (self.spec.precision,), f"{model.name} in ONNX Runtime")
         self.precision = self.spec.precision
         _check_installation()
@@ -101,7 +110,9 @@ class OnnxRuntimeBackend(SideBySide):
             self.device == "cpu" and self._threads > 1 and self.spec.batch is None
             and model.stat().st_size < DIVIDED_BYTES
         )  # fmt: skip
-        self._bound = _Bound(session, self.spec, index) if fixed and self.provider == CUDA else None
+        self._bound = (
+            _Bound(session, self._graph, index) if fixed and self.provider == CUDA else None
+        )
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """See `Backend.infer`."""
@@ -109,22 +120,26 @@ class OnnxRuntimeBackend(SideBySide):
         if session is None:
             raise BackendError("this backend is closed; load the model again")
         check_batch(batch, self.spec)
+        taken = self._graph.input
+        if self._bound is None and len(batch) > 1 and self._divides:
+            return self._divided(batch)
+        feeds = taken.feeds(np.ascontiguousarray(batch))
         try:
             if self._bound is not None:
-                values = self._bound.run(batch)
-            elif len(batch) > 1 and self._divides:
-                return self._divided(batch)
+                values = self._bound.run(feeds)
             else:
-                values = session.run(self._outputs, {"images": np.ascontiguousarray(batch)})
+                values = session.run(self._outputs, feeds)
         except BackendError:
             raise
         except Exception as error:  # its exceptions share no public base class
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
-        return Outputs(**dict(zip(self._outputs, values, strict=True)))
+        raw = dict(zip(self._outputs, values, strict=True))
+        return decode(raw, self._graph, taken.canvas_of(batch.shape))
 
     def _load_side_by_side(self, count: int) -> Backend:
         # A run has its caller's thread and those of the session, which all runs share.
-        loaded = OnnxRuntimeBackend(self._model, "cpu", threads=self._threads - count + 1)
+        threads = self._threads - count + 1
+        loaded = OnnxRuntimeBackend(self._model, "cpu", threads=threads, spec=self._spec)
         loaded._divides = False
         self._pool = ThreadPoolExecutor(count, "yolov4sdk-onnxruntime")
         return loaded
@@ -151,26 +166,34 @@ class OnnxRuntimeBackend(SideBySide):
         self._close_side_by_side()
 
 
+def _shape(contract: GraphContract) -> tuple[int, ...]:
+    return contract.input.shape(contract.batch or 1, contract.input.size)
+
+
 class _Bound:
     """The buffers of a graph of one shape, bound once: a CUDA graph wants them where they were."""
 
-    def __init__(self, session: Any, spec: ModelSpec, index: int) -> None:
+    def __init__(self, session: Any, contract: GraphContract, index: int) -> None:
         self._session = session
-        (images,) = session.get_inputs()
-        dtype = np.float32 if spec.input_form == "float_nchw" else np.uint8
         make = onnxruntime.OrtValue.ortvalue_from_shape_and_type
-        self._input = make(images.shape, dtype, "cuda", index)
         self._binding = session.io_binding()
-        self._binding.bind_ortvalue_input("images", self._input)
+        feeds = contract.input.feeds(np.empty(_shape(contract), contract.input.dtype))
+        self._inputs = {
+            name: make(array.shape, array.dtype.type, "cuda", index)
+            for name, array in feeds.items()
+        }
+        for name, value in self._inputs.items():
+            self._binding.bind_ortvalue_input(name, value)
         for output in session.get_outputs():
-            kind = np.int64 if output.name == "class_ids" else np.float32
+            kind = KINDS[output.type]
             self._binding.bind_ortvalue_output(output.name, make(output.shape, kind, "cuda", index))
         self._lock = threading.Lock()
 
-    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """One run; calls wait for one another, because they share the buffers."""
         with self._lock:
-            self._input.update_inplace(np.ascontiguousarray(batch))
+            for name, array in feeds.items():
+                self._inputs[name].update_inplace(array)
             self._session.run_with_iobinding(self._binding)
             return [value.numpy() for value in self._binding.get_outputs()]
 

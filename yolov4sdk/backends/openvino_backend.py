@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..contract.onnx_header import read_onnx_spec
 from ..contract.spec import METADATA_KEY, ModelSpec
+from ..conventions import decode
 from ..errors import BackendError, DeviceError, SpecError
 from ..system.cpu import available_cpus
 from ..system.openvino_runtime import load_openvino, openvino_core
@@ -37,12 +38,14 @@ class OpenVinoBackend(SideBySide):
         device: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        spec: ModelSpec | None = None,
         streams: int = 1,
     ) -> None:
         """`streams`: batches at a time that the processor's threads are divided for."""
         super().__init__(model, threads or available_cpus())
         check_precision(precision, tuple(PRECISIONS), "OpenVINO")
         self._asked = precision  # of an int8 model, what is not quantised
+        self._spec = spec
         self.precision = precision or "fp32"
         with openvino_core() as core:
             self._compiled: Any = self._compile(core, model, device, streams)
@@ -62,12 +65,13 @@ class OpenVinoBackend(SideBySide):
         }
         if self._target == "CPU":
             config |= {"INFERENCE_NUM_THREADS": self._threads, "NUM_STREAMS": streams}
-        if model.suffix == ".onnx":
-            self.spec = read_onnx_spec(model)
+        spec = self._spec
+        if spec is None and model.suffix == ".onnx":
+            spec = read_onnx_spec(model)
         try:
             graph = core.read_model(model)
-            if model.suffix != ".onnx":
-                self.spec = spec_of_graph(graph, model)
+            spec = spec or spec_of_graph(graph, model)
+            self._graph, self.spec = spec.contract, spec.decoded()
             self._outputs = [output.get_any_name() for output in graph.outputs]
             return core.compile_model(graph, self._target, config)
         except RuntimeError as error:
@@ -76,13 +80,14 @@ class OpenVinoBackend(SideBySide):
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """See `Backend.infer`."""
         check_batch(batch, self.spec)
+        taken = self._graph.input
         with self._lock:
             if self._compiled is None:
                 raise BackendError("this backend is closed; load the model again")
             request = self._free.pop() if self._free else self._compiled.create_infer_request()
         try:
-            request.infer({"images": np.ascontiguousarray(batch)}, share_inputs=True)
-            values = {
+            request.infer(taken.feeds(np.ascontiguousarray(batch)), share_inputs=True)
+            raw = {
                 name: request.get_output_tensor(i).data.copy()
                 for i, name in enumerate(self._outputs)
             }
@@ -91,11 +96,13 @@ class OpenVinoBackend(SideBySide):
         finally:
             with self._lock:
                 self._free.append(request)
-        return Outputs(**values)
+        return decode(raw, self._graph, taken.canvas_of(batch.shape))
 
     def _load_side_by_side(self, count: int) -> Backend:
         # OpenVINO calls it the throughput mode.
-        return OpenVinoBackend(self._model, "cpu", self._asked, self._threads, streams=count)
+        return OpenVinoBackend(
+            self._model, "cpu", self._asked, self._threads, self._spec, streams=count
+        )
 
     def close(self) -> None:
         """See `Backend.close`."""

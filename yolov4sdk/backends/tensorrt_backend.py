@@ -12,14 +12,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.contract import float_input
 from ..contract.names import default_names
 from ..contract.spec import ModelSpec
+from ..conventions import decode
 from ..errors import (
     ArtefactError,
     BackendError,
     DeviceError,
     EngineMismatchError,
     ForeignFileError,
+    SettingError,
     SpecError,
 )
 from ..imaging.preprocess import Letterbox
@@ -91,9 +94,12 @@ class TensorRtBackend(ContextManager):
         )
         self.precision = sidecar.precision if sidecar is not None else self.spec.precision
         self.max_batch = self._profile.batch[2]
-        self._planar = self.spec.input_form == "float_nchw"
+        self._graph, self.spec = self.spec.contract, self.spec.decoded()
+        if self._graph.input.extra:
+            extra = ", ".join(one.name for one in self._graph.input.extra)
+            raise SettingError(f"{model.name} takes {extra} too; an engine takes images alone")
         self._letterbox: Kernel | None = None
-        self._slots = EngineSlots(trt, engine, self._memory, config)
+        self._slots = EngineSlots(trt, engine, self._memory, config, self._graph.input.name)
 
     def infer(self, batch: Any) -> Outputs:
         """See `Backend.infer`."""
@@ -105,7 +111,8 @@ class TensorRtBackend(ContextManager):
                 if array is None:
                     array = batch
                 self._check(array)
-                return Outputs(**slot.run(array))
+                size = self._graph.input.canvas_of(array.shape)
+                return decode(slot.run(array), self._graph, size)
 
     def infer_images(
         self, images: Sequence[NDArray[np.uint8]], plans: Sequence[Letterbox], bgr: bool
@@ -120,11 +127,16 @@ class TensorRtBackend(ContextManager):
         Raises:
             As `infer`.
         """
-        height, width = plans[0].canvas
+        size, taken = plans[0].canvas, self._graph.input
+        if not taken.plain:
+            raise SettingError(
+                f"the letterbox on the device makes our own inputs, not {taken.form} "
+                f"({taken.resize.policy}); leave gpu_letterbox out"
+            )
         rows = self.spec.batch or len(images)
-        shape = (rows, 3, height, width) if self._planar else (rows, height, width, 3)
-        row_bytes = 3 * height * width * (4 if self._planar else 1)
-        self._profile.check(rows, (height, width))
+        shape = taken.shape(rows, size)
+        row_bytes = math.prod(shape[1:]) * np.dtype(taken.dtype).itemsize
+        self._profile.check(rows, size)
         with self._memory.current(), self._slots.take(shape) as slot:
             if self._letterbox is None:
                 self._letterbox = self._memory.kernel(gpu_letterbox.SOURCE, gpu_letterbox.NAME)
@@ -133,9 +145,9 @@ class TensorRtBackend(ContextManager):
                 address = slot.upload(f"image {i}", image)
                 gpu_letterbox.start(
                     self._letterbox, address, plan, canvas + i * row_bytes, slot.stream,
-                    swap=bgr, planar=self._planar,
+                    swap=bgr, planar=taken.planar,
                 )  # fmt: skip
-            return Outputs(**slot.run_prepared())
+            return decode(slot.run_prepared(), self._graph, size)
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -148,8 +160,7 @@ class TensorRtBackend(ContextManager):
 
     def _check(self, batch: Batch) -> None:
         check_batch(batch, self.spec)
-        height, width = batch.shape[2:] if self._planar else batch.shape[1:3]
-        self._profile.check(batch.shape[0], (height, width))
+        self._profile.check(batch.shape[0], self._graph.input.canvas_of(batch.shape))
 
 
 class TensorRtRtxBackend(TensorRtBackend):
@@ -233,13 +244,14 @@ def _refit(trt: Any, engine: Any, weights: Path, sidecar: Sidecar) -> None:
 def _described(engine: Any, trt: Any) -> tuple[ModelSpec, Profile]:
     """A spec for an engine without a sidecar: what its tensors say, with nameless classes."""
     names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-    if names != {"images", "boxes", "scores"}:
+    own = float_input()
+    if names != {own.name, "boxes", "scores"}:
         raise SpecError(
             f"the engine has the tensors {', '.join(sorted(names))}; without a sidecar only one "
             "with images -> boxes, scores can be run"
         )
-    least, usual, largest = engine.get_tensor_profile_shape("images", 0)
-    planar = engine.get_tensor_dtype("images") == trt.float32
+    least, usual, largest = engine.get_tensor_profile_shape(own.name, 0)
+    planar = engine.get_tensor_dtype(own.name) == trt.float32
     side = 2 if planar else 1
     sizes = [(shape[side], shape[side + 1]) for shape in (least, usual, largest)]
     spec = ModelSpec(

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.spec import METADATA_KEY, ModelSpec
+from ..conventions import decode
 from ..errors import BackendError, MissingExtraError, SettingError, SpecError
 from .base import ContextManager, Outputs, check_batch
 
 try:
     from tritonclient import grpc
-    from tritonclient.utils import InferenceServerException
+    from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 except (ImportError, RuntimeError) as error:  # RuntimeError: installed without its gRPC half
     raise MissingExtraError("A model in Triton", "triton", "tritonclient[grpc]") from error
 
@@ -70,7 +71,8 @@ class TritonBackend(ContextManager):
         except Exception:
             self.close()
             raise
-        self.spec = ModelSpec.from_json(text)
+        spec = ModelSpec.from_json(text)
+        self._graph, self.spec = spec.contract, spec.decoded()
         self.precision = self.spec.precision
         self._max_batch: int = config.max_batch_size
         self._outputs = [output.name for output in config.output]
@@ -88,7 +90,7 @@ class TritonBackend(ContextManager):
             else parts[0][name]
             for name in self._outputs
         }
-        return Outputs(**arrays)
+        return decode(arrays, self._graph, self._graph.input.canvas_of(batch.shape))
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -97,13 +99,14 @@ class TritonBackend(ContextManager):
         self._client = None
 
     def _request(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        kind = "FP32" if batch.dtype == np.float32 else "UINT8"
-        tensor = grpc.InferInput("images", list(batch.shape), kind)
-        tensor.set_data_from_numpy(np.ascontiguousarray(batch))
+        inputs = []
+        for name, array in self._graph.input.feeds(batch).items():
+            inputs.append(grpc.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype)))
+            inputs[-1].set_data_from_numpy(np.ascontiguousarray(array))
         outputs = [grpc.InferRequestedOutput(name) for name in self._outputs]
         try:
             answer = self._client.infer(
-                self._model, [tensor], outputs=outputs, client_timeout=INFER_SECONDS
+                self._model, inputs, outputs=outputs, client_timeout=INFER_SECONDS
             )
         except InferenceServerException as error:
             raise BackendError(

@@ -55,7 +55,7 @@ class AugmentedBackend(ContextManager):
                 f"this graph takes {spec.input_size} alone, so it can be mirrored, not scaled: "
                 "use scales=(1,), or export it with `--dynamic`"
             )
-        if spec.outputs != "full":
+        if not spec.contract.output.per_class:
             raise SettingError(
                 f'test-time augmentation needs all boxes, this graph gives "{spec.outputs}"; '
                 "export it without --topk and --nms"
@@ -75,8 +75,9 @@ class AugmentedBackend(ContextManager):
         Returns:
             Boxes [B, V * N, 4] and scores [B, V * N, C] of the V variants (N differs with scale).
         """
-        planar = self.spec.input_form == "float_nchw"
-        height, width = batch.shape[2:4] if planar else batch.shape[1:3]
+        taken = self.spec.contract.input
+        planar = taken.planar
+        height, width = taken.canvas_of(batch.shape)
         boxes, scores = [], []
         for scale, mirror in self._variants:
             size = self._scaled(height, scale), self._scaled(width, scale)

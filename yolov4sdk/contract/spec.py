@@ -4,60 +4,60 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from ..errors import InputSizeError, NamesError, SpecError
+from ..errors import NamesError, SpecError, YOLOv4Error
+from .contract import (
+    FORMS,
+    GraphContract,
+    InputContract,
+    OutputContract,
+    decoded,
+    float_input,
+    own_output,
+    uint8_input,
+)
+from .contract import check_size as check_size
+from .schema import read
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 METADATA_KEY: Final = "yolov4sdk.spec"
 """The key under which safetensors, ONNX and OpenVINO files hold the JSON."""
 
 Decoding = Literal["scaled", "darknet"]
 InputForm = Literal["float_nchw", "uint8_nhwc"]
-Outputs = Literal["full", "topk", "nms"]
+OutputForm = Literal["full", "topk", "nms"]
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """Architecture, classes and the form of inputs and outputs of one artefact.
+class ModelInfo:
+    """What a network is, apart from what its graph takes and gives.
 
     Attributes:
-        architecture: name of a built-in model ("yolov4-csp") or the whole definition as a
-            mapping, so that weights alone can be rebuilt into a network.
+        architecture: name of a built-in model ("yolov4-csp"), or the whole definition as a
+            mapping, so that weights alone can be rebuilt into a network; "unknown" of a foreign
+            one.
         names: class names; the index is the class id.
-        strides: stride of each detection level, in input pixels, smallest first.
-        anchors: for each level its (width, height) pairs in input pixels.
+        strides: stride of each detection level, in input pixels, smallest first; () where there
+            are none.
+        anchors: for each level its (width, height) pairs in input pixels; () of networks without.
         decoding: "scaled" is the (2s)^2 form of Scaled-YOLOv4, "darknet" the exponential one.
-        input_size: (height, width) in pixels: the only one of a fixed graph, else the usual one.
-        dynamic_size: whether any multiple of the largest stride is accepted.
-        batch: the only batch size of the graph, None when any is accepted.
-        input_form: float32 RGB [B,3,H,W] in 0..1, or uint8 RGB [B,H,W,3].
-        outputs: "full" (every box, all class scores), or reduced: "topk" or "nms".
-        topk: rows of a reduced output, None for "full".
-        precision: of the weights and activations ("fp32", "fp16", "int8").
         train_size: long side in pixels the model was trained at, None when unknown.
         provenance: where it came from (source, sha256, licence, sdk_version).
 
     Raises:
-        SpecError: a field has a wrong type or contradicts another.
+        SpecError: a field contradicts another.
         NamesError: no class names, or the same name twice.
     """
 
     architecture: str | Mapping[str, Any]
     names: tuple[str, ...]
-    strides: tuple[int, ...]
-    anchors: Anchors
+    strides: tuple[int, ...] = ()
+    anchors: Anchors = ()
     decoding: Decoding = "scaled"
-    input_size: tuple[int, int] = (640, 640)
-    dynamic_size: bool = True
-    batch: int | None = None
-    input_form: InputForm = "float_nchw"
-    outputs: Outputs = "full"
-    topk: int | None = None
-    precision: str = "fp32"
     train_size: int | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,19 +72,155 @@ class ModelSpec:
                 f"{len(self.anchors)} levels of anchors for {len(self.strides)} strides; "
                 "there must be one list of anchors for each stride"
             )
-        for value, kind, name in (
-            (self.decoding, Decoding, "decoding"),
-            (self.input_form, InputForm, "input_form"),
-            (self.outputs, Outputs, "outputs"),
-        ):
-            if value not in get_args(kind):
-                raise SpecError(f"{name} must be one of {list(get_args(kind))}, got {value!r}")
-        if (self.outputs == "full") != (self.topk is None):
+        if self.decoding not in get_args(Decoding):
+            allowed = list(get_args(Decoding))
+            raise SpecError(f"decoding must be one of {allowed}, got {self.decoding!r}")
+        sizes = (*self.strides, 1 if self.train_size is None else self.train_size)
+        if min(sizes) < 1:
+            raise SpecError("strides and train_size must hold positive integers")
+
+    @property
+    def grid(self) -> tuple[tuple[int, int], ...]:
+        """(stride, boxes a cell) of each level; () where they are not known."""
+        counts = [len(level) for level in self.anchors]
+        return tuple(zip(self.strides, counts, strict=True)) if all(counts) else ()
+
+
+@dataclass(frozen=True, init=False)
+class ModelSpec:
+    """What a network is (`model`) and what its graph takes and gives (`contract`).
+
+    The constructor takes the values of our own models one by one; `ModelSpec.of` takes the parts.
+
+    Args:
+        architecture, names, strides, anchors, decoding, train_size, provenance: see `ModelInfo`.
+        input_size: (height, width) in pixels: the only one of a fixed graph, else the usual one.
+        dynamic_size: whether any multiple of the largest stride is accepted.
+        batch: the only batch size of the graph, None when any is accepted.
+        input_form: float32 RGB [B,3,H,W] in 0..1, or uint8 RGB [B,H,W,3].
+        outputs: "full" (every box, all class scores), or reduced: "topk" or "nms".
+        topk: rows of a reduced output, None for "full".
+        precision: of the weights and activations ("fp32", "fp16", "int8").
+
+    Raises:
+        SpecError: a field has a wrong type or contradicts another.
+        NamesError: no class names, or the same name twice.
+        InputSizeError: a size that does not fit the strides.
+    """
+
+    model: ModelInfo
+    contract: GraphContract
+    precision: str
+
+    def __init__(
+        self,
+        architecture: str | Mapping[str, Any],
+        names: tuple[str, ...],
+        strides: tuple[int, ...],
+        anchors: Anchors,
+        decoding: Decoding = "scaled",
+        input_size: tuple[int, int] = (640, 640),
+        dynamic_size: bool = True,
+        batch: int | None = None,
+        input_form: InputForm = "float_nchw",
+        outputs: OutputForm = "full",
+        topk: int | None = None,
+        precision: str = "fp32",
+        train_size: int | None = None,
+        provenance: Mapping[str, str] | None = None,
+    ) -> None:
+        model = ModelInfo(
+            architecture, names, strides, anchors, decoding, train_size, provenance or {}
+        )
+        taken = input_of(input_form, size=input_size, dynamic=dynamic_size, multiple=max(strides))
+        given = _own_output(outputs, topk, model)
+        self._set(model, GraphContract(taken, given, batch), precision)
+
+    @classmethod
+    def of(cls, model: ModelInfo, contract: GraphContract, precision: str = "fp32") -> ModelSpec:
+        """A spec of its parts.
+
+        Raises:
+            SpecError: another number of names than of classes in the outputs.
+        """
+        spec = cls.__new__(cls)
+        spec._set(model, contract, precision)
+        return spec
+
+    def _set(self, model: ModelInfo, contract: GraphContract, precision: str) -> None:
+        if contract.output.classes != len(model.names):
             raise SpecError(
-                f"outputs={self.outputs!r} does not go with topk={self.topk!r}: reduced outputs "
-                "state their number of rows, full ones have none"
+                f"{len(model.names)} class names for outputs of {contract.output.classes} classes"
             )
-        self.check_size(self.input_size)
+        for name, value in (("model", model), ("contract", contract), ("precision", precision)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def architecture(self) -> str | Mapping[str, Any]:
+        """See `ModelInfo`."""
+        return self.model.architecture
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names; the index is the class id."""
+        return self.model.names
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """See `ModelInfo`."""
+        return self.model.strides
+
+    @property
+    def anchors(self) -> Anchors:
+        """See `ModelInfo`."""
+        return self.model.anchors
+
+    @property
+    def decoding(self) -> Decoding:
+        """See `ModelInfo`."""
+        return self.model.decoding
+
+    @property
+    def train_size(self) -> int | None:
+        """See `ModelInfo`."""
+        return self.model.train_size
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """See `ModelInfo`."""
+        return self.model.provenance
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) in pixels: the only one of a fixed graph, else the usual one."""
+        return self.contract.input.size
+
+    @property
+    def dynamic_size(self) -> bool:
+        """Whether any multiple of the largest stride is accepted."""
+        return self.contract.input.dynamic
+
+    @property
+    def batch(self) -> int | None:
+        """The only batch size of the graph, None when any is accepted."""
+        return self.contract.batch
+
+    @property
+    def input_form(self) -> str:
+        """Dtype and layout of the input: "float_nchw" or "uint8_nhwc" of our own graphs."""
+        taken = self.contract.input
+        kind = "uint8" if taken.dtype == "uint8" else "float"
+        return f"{kind}_{taken.layout.lower()}"
+
+    @property
+    def outputs(self) -> str:
+        """Our own "full", "topk" or "nms", or the name of a foreign convention."""
+        return self.contract.output.convention
+
+    @property
+    def topk(self) -> int | None:
+        """Rows of a reduced output, None where every row has all class scores."""
+        return None if self.contract.output.per_class else self.contract.output.rows
 
     @property
     def nc(self) -> int:
@@ -94,7 +230,7 @@ class ModelSpec:
     @property
     def max_stride(self) -> int:
         """Height and width of an input are multiples of this, in pixels."""
-        return max(self.strides)
+        return self.contract.input.multiple
 
     def check_size(self, size: Sequence[int]) -> tuple[int, int]:
         """Return `size` as (height, width) when the strides allow it.
@@ -103,11 +239,45 @@ class ModelSpec:
             InputSizeError: not two positive multiples of the largest stride; the message names
                 the nearest sizes that fit.
         """
-        return check_size(size, self.max_stride)
+        return self.contract.input.check_size(size)
+
+    def decoded(self) -> ModelSpec:
+        """The spec of what a runtime gives once the convention's function has run."""
+        contract = decoded(self.contract)
+        if contract is self.contract:
+            return self
+        return ModelSpec.of(self.model, contract, self.precision)
 
     def replace(self, **changes: Any) -> ModelSpec:
-        """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
+        """Return a copy with some values changed: arguments of the constructor, or the parts."""
+        parts = _taken(changes, dataclasses.fields(self))
+        info = _taken(changes, dataclasses.fields(ModelInfo))
+        model = dataclasses.replace(parts.get("model", self.model), **info)
+        contract: GraphContract = parts.get("contract", self.contract)
+        if "batch" in changes:
+            contract = dataclasses.replace(contract, batch=changes.pop("batch"))
+        taken = contract.input
+        if "input_form" in changes:
+            taken = dataclasses.replace(
+                input_of(changes.pop("input_form")),
+                size=taken.size, dynamic=taken.dynamic, multiple=taken.multiple,
+            )  # fmt: skip
+        sizes = {"input_size": "size", "dynamic_size": "dynamic"}
+        given = {sizes[name]: changes.pop(name) for name in sizes if name in changes}
+        if "strides" in info:
+            given["multiple"] = max(model.strides)
+        taken = dataclasses.replace(taken, **given)
+        output = contract.output
+        if output.convention in FORMS and (
+            {"outputs", "topk"} & set(changes) or {"names", "strides", "anchors"} & set(info)
+        ):
+            output = _own_output(
+                changes.pop("outputs", self.outputs), changes.pop("topk", self.topk), model
+            )
+        if changes:
+            raise TypeError(f"a ModelSpec has no {', '.join(sorted(changes))}")
+        contract = dataclasses.replace(contract, input=taken, output=output)
+        return ModelSpec.of(model, contract, parts.get("precision", self.precision))
 
     def to_json(self) -> str:
         """The spec as one line of JSON."""
@@ -116,7 +286,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, in this version or an earlier one.
 
         Raises:
             SpecError: no JSON, a version that is not known here, a missing, unknown or wrong
@@ -129,81 +299,75 @@ class ModelSpec:
         if not isinstance(data, dict):
             raise SpecError(f"the ModelSpec must be a JSON object, got {type(data).__name__}")
         version = data.pop("format_version", None)
-        if version != FORMAT_VERSION:
+        if version not in (1, FORMAT_VERSION):
             raise SpecError(
-                f"the ModelSpec has format version {version!r}, this SDK reads {FORMAT_VERSION}; "
-                "a newer file needs a newer yolov4sdk"
+                f"the ModelSpec has format version {version!r}, this SDK reads 1 and "
+                f"{FORMAT_VERSION}; a newer file needs a newer yolov4sdk"
             )
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        unknown = sorted(set(data) - set(known))
-        missing = sorted(
-            name
-            for name, f in known.items()
-            if name not in data
-            and f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-        )
-        if unknown or missing:
-            raise SpecError(f"the ModelSpec has unknown fields {unknown}, lacks {missing}")
         try:
-            return cls(**_typed(data))
-        except (TypeError, ValueError, KeyError) as error:
+            if version == 1:
+                return cls(**vars(read(_Version1, data)))
+            parts = read(_Version2, data)
+            return cls.of(parts.model, parts.contract, parts.precision)
+        except YOLOv4Error:
+            raise
+        except ValueError as error:
+            raise SpecError(f"the ModelSpec has {error}") from error
+        except TypeError as error:
             raise SpecError(f"the ModelSpec has a field of a wrong type: {error}") from error
 
 
-def check_size(size: Sequence[int], stride: int) -> tuple[int, int]:
-    """Return `size` as (height, width) when both are positive multiples of `stride`.
+@dataclass(frozen=True)
+class _Version1:
+    """The fields of format version 1: those of the constructor."""
+
+    architecture: str | Mapping[str, Any]
+    names: tuple[str, ...]
+    strides: tuple[int, ...]
+    anchors: Anchors
+    decoding: Decoding = "scaled"
+    input_size: tuple[int, int] = (640, 640)
+    dynamic_size: bool = True
+    batch: int | None = None
+    input_form: InputForm = "float_nchw"
+    outputs: OutputForm = "full"
+    topk: int | None = None
+    precision: str = "fp32"
+    train_size: int | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Version2:
+    model: ModelInfo
+    contract: GraphContract
+    precision: str
+
+
+def _taken(changes: dict[str, Any], fields: Iterable[dataclasses.Field[Any]]) -> dict[str, Any]:
+    """Take the values of some fields out of `changes`."""
+    return {field.name: changes.pop(field.name) for field in fields if field.name in changes}
+
+
+def input_of(form: InputForm | InputContract, **changes: Any) -> InputContract:
+    """The contract that one of our own input forms stands for; a contract is returned as it is.
 
     Raises:
-        InputSizeError: otherwise; the message names the nearest sizes that fit.
+        SpecError: no such form.
     """
-    values = tuple(size)
-    if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
-        raise InputSizeError(f"a network size is two positive integers (H, W), got {values!r}")
-    if any(v % stride for v in values):
-        fitting = " or ".join(
-            str((_round(values[0], stride, up), _round(values[1], stride, up)))
-            for up in (False, True)
+    if isinstance(form, InputContract):
+        return form
+    if form not in get_args(InputForm):
+        raise SpecError(f"input_form must be one of {list(get_args(InputForm))}, got {form!r}")
+    return (float_input if form == "float_nchw" else uint8_input)(**changes)
+
+
+def _own_output(form: OutputForm, topk: int | None, model: ModelInfo) -> OutputContract:
+    if form not in FORMS:
+        raise SpecError(f"outputs must be one of {list(FORMS)}, got {form!r}")
+    if (form == "full") != (topk is None):
+        raise SpecError(
+            f"outputs={form!r} does not go with topk={topk!r}: reduced outputs "
+            "state their number of rows, full ones have none"
         )
-        raise InputSizeError(
-            f"height and width must be multiples of {stride} (the largest stride), got {values}; "
-            f"use {fitting}"
-        )
-    return values[0], values[1]
-
-
-def _round(value: int, stride: int, up: bool) -> int:
-    return max(stride, -(-value // stride) * stride if up else value // stride * stride)
-
-
-def _typed(data: dict[str, Any]) -> dict[str, Any]:
-    """JSON lists to tuples, with the types of the fields enforced."""
-    typed = dict(data)
-    if not isinstance(data["architecture"], str | dict):
-        raise TypeError("architecture must be a name or an object")
-    if not isinstance(data["names"], list):
-        raise TypeError("names must be a list")
-    typed["names"] = tuple(data["names"])
-    typed["strides"] = tuple(_integer(v, "strides") for v in data["strides"])
-    typed["anchors"] = tuple(
-        tuple((float(w), float(h)) for w, h in level) for level in data["anchors"]
-    )
-    if "input_size" in data:
-        typed["input_size"] = tuple(_integer(v, "input_size") for v in data["input_size"])
-    for name in ("batch", "topk", "train_size"):
-        if data.get(name) is not None:
-            typed[name] = _integer(data[name], name)
-    if not isinstance(data.get("dynamic_size", True), bool):
-        raise TypeError("dynamic_size must be true or false")
-    if not isinstance(data.get("precision", ""), str):
-        raise TypeError("precision must be a string")
-    provenance = data.get("provenance", {})
-    if not isinstance(provenance, dict) or not all(isinstance(v, str) for v in provenance.values()):
-        raise TypeError("provenance must map strings to strings")
-    return typed
-
-
-def _integer(value: Any, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise TypeError(f"{name} must hold positive integers, got {value!r}")
-    return value
+    return own_output(form, len(model.names), topk, model.grid)

@@ -5,21 +5,28 @@ The only implementation: detection, evaluation, export checks and training use i
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.spec import InputForm, check_size
+from ..contract.contract import InputContract, Resize, check_size
+from ..contract.contract import Size as Size
+from ..contract.spec import InputForm, input_of
 from ..errors import EmptyImageError
 
-PADDING: Final = 114
-"""Grey of the border, as in training."""
+LETTERBOX: Final = Resize()
+"""Our own models': centred, bilinear, with the grey border of training."""
+PADDING: Final = LETTERBOX.pad
 
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+_INTERPOLATIONS: Final = {
+    "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA,
+    "nearest": cv2.INTER_NEAREST,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,16 +64,22 @@ class Letterbox:
 
 
 def letterbox_plan(
-    source: Size, size: Size, *, rectangular: bool = False, stride: int = 32
+    source: Size,
+    size: Size,
+    *,
+    rectangular: bool = False,
+    stride: int = 32,
+    resize: Resize = LETTERBOX,
 ) -> Letterbox:
-    """Fit an image into a canvas with its aspect kept, centred.
+    """Fit an image into a canvas, with its aspect kept and centred unless `resize` says otherwise.
 
     Args:
         source: (height, width) of the image.
         size: (height, width) of the canvas, multiples of the stride.
         rectangular: shrink the canvas to the smallest multiples of `stride` that hold the
-            resized image; otherwise it is `size` exactly.
+            resized image; otherwise it is `size` exactly. Nothing to shrink is left by "stretch".
         stride: the network's largest stride.
+        resize: how the image fills the canvas.
 
     Raises:
         EmptyImageError: an image without pixels.
@@ -75,17 +88,29 @@ def letterbox_plan(
     if min(source) < 1:
         raise EmptyImageError(f"the image is {source[0]} x {source[1]} pixels; nothing to detect")
     check_size(size, stride)
-    scale = min(size[0] / source[0], size[1] / source[1])
-    resized = (max(1, round(source[0] * scale)), max(1, round(source[1] * scale)))
+    room = (size[0] - resize.margin, size[1] - resize.margin)
+    scales = room[0] / source[0], room[1] / source[1]
+    if resize.shortest is not None:
+        longest = resize.longest or math.inf
+        scales = (min(resize.shortest / min(source), longest / max(source)),) * 2
+    elif resize.policy != "stretch":
+        scales = (min(scales),) * 2
+    rounded: Callable[[float], int] = round if resize.rounding == "nearest" else int
+    resized = (
+        max(1, rounded(source[0] * scales[0])), max(1, rounded(source[1] * scales[1])),
+    )  # fmt: skip
     canvas = size
-    if rectangular:
-        canvas = (-(-resized[0] // stride) * stride, -(-resized[1] // stride) * stride)
-    return place(source, resized, canvas)
+    if rectangular or resize.shortest is not None:
+        height, width = (-(-(side + resize.margin) // stride) * stride for side in resized)
+        canvas = (height, width)
+    return place(source, resized, canvas, resize)
 
 
-def place(source: Size, resized: Size, canvas: Size) -> Letterbox:
-    """Centre a copy of size `resized` in `canvas`; an odd rest goes below and right."""
-    pad = ((canvas[0] - resized[0]) // 2, (canvas[1] - resized[1]) // 2)
+def place(source: Size, resized: Size, canvas: Size, resize: Resize = LETTERBOX) -> Letterbox:
+    """Put a copy of size `resized` into `canvas`; an odd rest goes below and right."""
+    pad = (0, 0)
+    if resize.policy in ("letterbox", "stretch"):
+        pad = ((canvas[0] - resized[0]) // 2, (canvas[1] - resized[1]) // 2)
     return Letterbox(source, resized, pad, canvas)
 
 
@@ -94,6 +119,7 @@ def letterbox(
     plan: Letterbox,
     out: NDArray[np.uint8] | None = None,
     area: bool = False,
+    resize: Resize = LETTERBOX,
 ) -> NDArray[np.uint8]:
     """Resize an image into its place and pad the rest with grey.
 
@@ -103,7 +129,8 @@ def letterbox(
         plan: from `letterbox_plan`.
         out: uint8 [canvas height, canvas width, 3] to write into, for example a row of a batch.
         area: average over pixels when shrinking (the evaluation protocol of the authors),
-            otherwise bilinear.
+            otherwise as `resize` says.
+        resize: interpolation and grey.
 
     Returns:
         The canvas, `out` if given; the colour order is the image's.
@@ -111,14 +138,15 @@ def letterbox(
     if out is None:
         out = np.empty((*plan.canvas, 3), np.uint8)
     (top, left), (height, width) = plan.pad, plan.resized
-    out[:top], out[top + height :] = PADDING, PADDING
-    out[top : top + height, :left], out[top : top + height, left + width :] = PADDING, PADDING
+    out[:top], out[top + height :] = resize.pad, resize.pad
+    out[top : top + height, :left], out[top : top + height, left + width :] = resize.pad, resize.pad
     inside = out[top : top + height, left : left + width]
     if plan.resized == image.shape[:2]:
         inside[:] = image
         return out
     shrinking = height < image.shape[0]
-    interpolation = cv2.INTER_AREA if area and shrinking else cv2.INTER_LINEAR
+    averaged = shrinking and (area or resize.antialias)
+    interpolation = cv2.INTER_AREA if averaged else _INTERPOLATIONS[resize.interpolation]
     written = cv2.resize(image, (width, height), dst=inside, interpolation=interpolation)
     if not np.shares_memory(written, inside):  # OpenCV makes a new array for a layout it dislikes
         inside[:] = written
@@ -127,30 +155,48 @@ def letterbox(
 
 def to_input(
     canvas: NDArray[np.uint8],
-    form: InputForm,
+    form: InputForm | InputContract,
     *,
     bgr: bool,
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.generic]:
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """A batch of canvases in the form a graph takes.
 
     Args:
         canvas: uint8 [B, H, W, 3].
-        form: "float_nchw" gives float32 RGB [B, 3, H, W] in 0..1, "uint8_nhwc" uint8 RGB.
-        bgr: the canvases are BGR and their channels are swapped.
-        out: float32 [B, 3, H, W] to write into, for "float_nchw".
+        form: what the graph takes; "float_nchw" is float32 RGB [B, 3, H, W] in 0..1, "uint8_nhwc"
+            is uint8 RGB.
+        bgr: the canvases are BGR, else RGB.
+        out: an array of the shape and dtype of the result, to write into.
     """
-    if form == "uint8_nhwc":
-        if not bgr:
+    taken = input_of(form)
+    swap = bgr == (taken.color == "RGB")
+    scale, offset = _affine(taken)
+    if taken.dtype == "uint8" and not taken.planar:
+        if not swap:
             return canvas
-        swapped = np.empty(canvas.shape, np.uint8)
+        swapped = np.empty(canvas.shape, np.uint8) if out is None else out
         for image, row in zip(canvas, swapped, strict=True):
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=row)
         return swapped
     batch, height, width, _ = canvas.shape
-    result = np.empty((batch, 3, height, width), np.float32) if out is None else out
-    for image, planes in zip(canvas, result, strict=True):
+    shape = taken.shape(batch, (height, width))
+    result = np.empty(shape, taken.dtype) if out is None else out
+    for image, row in zip(canvas, result, strict=True):
         channels = cv2.split(image)  # contiguous planes: the multiplication below is vectorised
-        for plane, channel in zip(planes, channels[::-1] if bgr else channels, strict=True):
-            np.multiply(channel, np.float32(1 / 255), out=plane)
+        planes = row if taken.planar else np.moveaxis(row, -1, 0)
+        ordered = channels[::-1] if swap else channels
+        for plane, channel, factor, shift in zip(planes, ordered, scale, offset, strict=True):
+            if taken.dtype == "uint8":
+                plane[:] = channel
+                continue
+            np.multiply(channel, factor, out=plane, casting="same_kind")
+            if shift:
+                plane += shift
     return result
+
+
+def _affine(taken: InputContract) -> tuple[list[np.float32], list[np.float32]]:
+    """(pixel * scale - mean) / std as a factor and a summand for each channel."""
+    factors = [np.float32(taken.scale / std) for std in taken.std]
+    return factors, [np.float32(-m / s) for m, s in zip(taken.mean, taken.std, strict=True)]

@@ -110,7 +110,7 @@ class _Loaded:
         canvas = np.empty((self.batch, *self.size, 3), np.uint8)
         for row in canvas:
             letterbox(self._source, plan, row)
-        return to_input(canvas, spec.input_form, bgr=True)
+        return to_input(canvas, spec.contract.input, bgr=True)
 
     def infer(self) -> Outputs:
         """The network alone."""

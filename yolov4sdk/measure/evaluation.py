@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolov4sdk.backends.base import Backend, Outputs
+from yolov4sdk.contract.contract import float_input
 from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.errors import DatasetError, SettingError
 from yolov4sdk.imaging.images import read_image, read_scaled
@@ -299,9 +300,9 @@ class _Runner:
         fixed_batch: int | None,
     ) -> None:
         self._infer: Any = getattr(infer, "infer", infer)
-        self._form = spec.input_form if spec is not None else "float_nchw"
+        self._form = spec.contract.input if spec is not None else float_input()
         # A graph that ends in NMS has done it; its boxes only need sorting.
-        self._iou = 1.0 if spec is not None and spec.outputs == "nms" else iou
+        self._iou = 1.0 if spec is not None and spec.contract.output.suppressed else iou
         self._conf, self._max_det = conf, max_det
         self._batch = fixed_batch
 

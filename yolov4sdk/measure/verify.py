@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..backends import Outputs, load_backend
 from ..contract.spec import ModelSpec
-from ..contract.spec import Outputs as OutputForm
 from ..errors import SettingError, TensorError
 from ..imaging.images import read_image
 from ..imaging.preprocess import letterbox, letterbox_plan, to_input
@@ -86,7 +85,7 @@ class Result:
     """
 
     outputs: Outputs
-    form: OutputForm
+    form: str
 
     @property
     def rows(self) -> int:
@@ -226,7 +225,7 @@ def run(runner: Runner, canvases: NDArray[np.uint8], batch: int = 1) -> Result:
         used = len(part)
         if spec.batch is not None:
             part = np.concatenate((part, np.repeat(part[-1:], batch - used, axis=0)))
-        boxes, scores, ids = runner.infer(to_input(part, spec.input_form, bgr=True))
+        boxes, scores, ids = runner.infer(to_input(part, spec.contract.input, bgr=True))
         parts.append(Outputs(boxes[:used], scores[:used], None if ids is None else ids[:used]))
     ids_parts = [part.class_ids for part in parts if part.class_ids is not None]
     joined = Outputs(

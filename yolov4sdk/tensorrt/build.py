@@ -172,7 +172,7 @@ class _Job:
         self.flavour.set_target(trt, config, options.compute_capability)
         if spec.batch is None or spec.dynamic_size:
             shapes = builder.create_optimization_profile()
-            shapes.set_shape("images", *profile.shapes(spec))
+            shapes.set_shape(spec.contract.input.name, *profile.shapes(spec))
             if config.add_optimization_profile(shapes) < 0:
                 raise SettingError(f"the profile {profile} was refused: {self.record.reason()}")
         if options.workspace is not None:

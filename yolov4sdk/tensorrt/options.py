@@ -69,12 +69,9 @@ class Profile:
         return cls((batch[0], batch[1], batch[2]), (least, usual, largest))
 
     def shapes(self, spec: ModelSpec) -> list[tuple[int, ...]]:
-        """Shapes of the input `images`: least, usual, largest."""
-        planar = spec.input_form == "float_nchw"
-        return [
-            (batch, 3, *size) if planar else (batch, *size, 3)
-            for batch, size in zip(self.batch, self.size, strict=True)
-        ]
+        """Shapes of the input: least, usual, largest."""
+        taken = spec.contract.input
+        return [taken.shape(*pair) for pair in zip(self.batch, self.size, strict=True)]
 
     def check(self, batch: int, size: Size) -> None:
         """Raise TensorError or InputSizeError for what lies outside."""

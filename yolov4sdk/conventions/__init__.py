@@ -1,0 +1,59 @@
+"""Conventions: how the outputs of a family of exports become candidates, one file each.
+
+A file in this folder holds a tuple `CONVENTIONS` of rows; nothing else needs to know of it. Code
+outside adds a row of its own with `register`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ..contract.contract import GraphContract, Size
+from ..errors import SettingError
+from . import own
+from .base import Convention, Outputs, Tensors, roles
+
+_ROWS: dict[str, Convention] = {row.name: row for row in own.CONVENTIONS}
+_read: set[str] = {"base", "own"}
+
+
+def register(row: Convention) -> Convention:
+    """Add a convention, or put it in the place of the one of its name."""
+    _ROWS[row.name] = row
+    return row
+
+
+def conventions() -> dict[str, Convention]:
+    """All rows by name; the files of this folder are imported by the first call."""
+    for module in iter_modules(__path__):
+        if module.name not in _read:
+            _read.add(module.name)
+            for row in getattr(import_module(f".{module.name}", __name__), "CONVENTIONS", ()):
+                _ROWS.setdefault(row.name, row)
+    return _ROWS
+
+
+def convention(name: str) -> Convention:
+    """The row of a name.
+
+    Raises:
+        SettingError: there is none; the message lists them.
+    """
+    row = _ROWS.get(name) or conventions().get(name)
+    if row is None:
+        raise SettingError(f"no convention {name!r}; there are {', '.join(sorted(conventions()))}")
+    return row
+
+
+def decode(raw: Tensors, contract: GraphContract, size: Size) -> Outputs:
+    """A graph's outputs by name, for inputs of (height, width) -> candidates.
+
+    Raises:
+        TensorError: outputs that are not those of the contract.
+    """
+    output = contract.output
+    return convention(output.convention).decode(roles(raw, output), contract, size)
+
+
+__all__ = ["Convention", "Outputs", "convention", "conventions", "decode", "register"]
