@@ -187,10 +187,10 @@ def to_input(
         planes = row if taken.planar else np.moveaxis(row, -1, 0)
         ordered = channels[::-1] if swap else channels
         for plane, channel, factor, shift in zip(planes, ordered, scale, offset, strict=True):
-            if taken.dtype == "uint8":
-                plane[:] = channel
+            if taken.dtype != "float32":
+                plane[:] = channel if taken.dtype == "uint8" else channel * factor + shift
                 continue
-            np.multiply(channel, factor, out=plane, casting="same_kind")
+            np.multiply(channel, factor, out=plane)
             if shift:
                 plane += shift
     return result
