@@ -70,7 +70,7 @@ def test_ap_by_size_goes_by_the_files_area(tmp_path: Path, area: float | None, w
 
 def detections(folder: Path, dataset: DetectionDataset) -> tuple[EvaluationResult, Path]:
     result = evaluate(find_white, dataset, size=160)
-    write_detections(result, dataset, folder / "found.json")
+    write_detections(result, folder / "found.json")
     return result, folder / "found.json"
 
 

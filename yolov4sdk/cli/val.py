@@ -14,10 +14,11 @@ from rich.progress import Progress
 
 from ..backends import load_backend
 from ..backends.tta import augmented
-from ..datasets import DetectionDataset, load_dataset
+from ..datasets import load_dataset
 from ..measure.evaluation import EvaluationResult, evaluate, print_result
 from ..measure.metrics import coco_results
 from ..system.files import atomic_write
+from .options import parse_map
 
 
 def val(
@@ -46,6 +47,12 @@ def val(
         bool,
         typer.Option("--scaled-decode", help="Decode large JPEGs at a fraction of the size."),
     ] = False,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", help="A class by the model's name and the data's: 'potted plant=pottedplant'."
+        ),
+    ] = None,
     plots: Annotated[
         Path | None, typer.Option(help="Folder for PR, F1, confusion and prediction pictures.")
     ] = None,
@@ -56,7 +63,7 @@ def val(
 ) -> None:
     """Measure COCO's mAP of a model, on any backend, under the authors' protocol."""
     with load_backend(model, backend=backend, device=device, precision=precision) as loaded:
-        dataset = load_dataset(data, split).with_names(loaded.spec.names)
+        dataset = load_dataset(data, split)
         runner = augmented(loaded) if tta else loaded
         console = Console(stderr=True)
         console.print(f"{data} {split}: {dataset.report.summary()}", highlight=False)
@@ -65,28 +72,32 @@ def val(
             result = evaluate(
                 runner, dataset, size=size, rectangular=not square, conf=conf, iou=iou,
                 max_det=max_det, batch=batch, scaled_decode=scaled_decode,
+                class_map=parse_map(renamed or []),
                 progress=lambda done, _: progress.update(task, completed=done),
             )  # fmt: skip
+    for note in result.notes:
+        console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)
     if detections is not None:
-        write_detections(result, dataset, detections)
+        write_detections(result, detections)
     if plots is not None:
         from train.plots_data import plot_evaluation, plot_predictions
 
         plot_evaluation(result, plots)
-        plot_predictions(dataset, result.predictions, plots / "predictions.jpg")
+        plot_predictions(result.dataset, result.predictions, plots / "predictions.jpg")
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
         print_result(result)
 
 
-def write_detections(result: EvaluationResult, dataset: DetectionDataset, path: Path) -> None:
+def write_detections(result: EvaluationResult, path: Path) -> None:
     """Write a COCO results file: a list of image_id, bbox [x, y, w, h], score and category_id.
 
     The ids of a COCO data set are its own, so that pycocotools compares the file with it. In other
     forms images go by their file's name (by their path, where names repeat) and categories by the
     class id. Classes that a COCO file does not have are left out.
     """
+    dataset = result.dataset
     images = dataset.image_ids or _image_names(dataset.images)
     categories = dataset.category_ids or {name: i for i, name in enumerate(dataset.names)}
     entries = [

@@ -111,7 +111,8 @@ class DetectionDataset:
         if lacking:
             raise DatasetError(
                 f"the data set labels {_listed(lacking)}, which is not among the classes asked for "
-                f"({_listed(names)}); name the classes alike or filter them with keep_classes"
+                f"({_listed(names)}); name the classes alike, map them (`val --map`), or leave "
+                "them out with keep_classes"
             )
         table = np.array([names.index(n) if n in names else -1 for n in self.names], np.float32)
 

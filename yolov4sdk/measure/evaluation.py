@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +23,7 @@ from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.errors import DatasetError, SettingError
 from yolov4sdk.imaging.images import read_image, read_scaled
 from yolov4sdk.imaging.preprocess import Letterbox, letterbox, letterbox_plan, place, to_input
+from yolov4sdk.measure.classes import SharedClasses, share_classes
 from yolov4sdk.measure.metrics import (
     CocoMetrics,
     Curves,
@@ -57,6 +58,8 @@ class EvaluationResult:
         settings: size, thresholds and so on.
         seconds: spent on reading and resizing ("load", as far as it was waited for), on the
             network ("infer") and on NMS ("nms").
+        dataset: what it was measured on, with the classes of `names`.
+        notes: on what was left out.
     """
 
     names: tuple[str, ...]
@@ -68,6 +71,8 @@ class EvaluationResult:
     predictions: list[Prediction] = field(repr=False)
     settings: dict[str, Any]
     seconds: dict[str, float]
+    dataset: DetectionDataset = field(repr=False)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ap(self) -> float:
@@ -110,6 +115,7 @@ class EvaluationResult:
             "confusion": self.confusion.tolist(),
             "settings": self.settings,
             "seconds": self.seconds,
+            "notes": self.notes,
         }
 
 
@@ -125,6 +131,7 @@ def evaluate(
     batch: int = 16,
     stride: int = 32,
     scaled_decode: bool = False,
+    class_map: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationResult:
     """Detect in every image of a data set and compare with its labels.
@@ -136,7 +143,7 @@ def evaluate(
 
     Args:
         infer: a backend, or a function from a float32 batch to boxes and scores (`Infer`).
-        dataset: images and labels; its classes are brought into the order of the backend's.
+        dataset: images and labels; its classes go by name, in the order of the backend's.
         size: the long side, pixels; None is the backend's input size, 640 for a function.
         rectangular: smallest canvases; False is square ones.
         conf: detections score more than this.
@@ -145,6 +152,8 @@ def evaluate(
         batch: images of a batch; a graph with a fixed batch gets that.
         stride: the network's largest stride; a backend's own is taken when it has a spec.
         scaled_decode: as `Detector`'s, to see what it costs here.
+        class_map: the backend's name of a class -> the data set's, where they differ. Classes that
+            the data set does not have are ignored, and named in the result's notes.
         progress: called with (images done, all images) after each batch.
 
     Raises:
@@ -157,14 +166,17 @@ def evaluate(
     if not len(dataset):
         raise DatasetError("there are no images to evaluate on")
     spec: ModelSpec | None = getattr(infer, "spec", None)
+    shared = None
     if spec is not None:
-        dataset = dataset.with_names(spec.names)
+        shared, dataset = share_classes(spec.names, dataset, class_map)
+    elif class_map:
+        raise SettingError("class_map needs a backend, whose classes have names")
     canvases = _Canvases.of(spec, size, rectangular, stride)
     fixed_batch = spec.batch if spec is not None else None
     batch = fixed_batch or batch
     if batch < 1:
         raise SettingError(f"batch must be at least 1, got {batch}")
-    run = _Runner(infer, spec, conf, iou, max_det, fixed_batch)
+    run = _Runner(infer, spec, conf, iou, max_det, fixed_batch, shared)
     batches = _batches(dataset, canvases, batch, scaled_decode)
     predictions, seconds = _detect(run, batches, len(dataset), progress)
     return EvaluationResult(
@@ -185,6 +197,8 @@ def evaluate(
             "scaled_decode": scaled_decode,
         },
         seconds=seconds,
+        dataset=dataset,
+        notes=shared.notes() if shared is not None else [],
     )
 
 
@@ -298,6 +312,7 @@ class _Runner:
         iou: float,
         max_det: int,
         fixed_batch: int | None,
+        shared: SharedClasses | None,
     ) -> None:
         self._infer: Any = getattr(infer, "infer", infer)
         self._form = spec.contract.input if spec is not None else float_input()
@@ -305,6 +320,7 @@ class _Runner:
         self._iou = 1.0 if spec is not None and spec.contract.output.suppressed else iou
         self._conf, self._max_det = conf, max_det
         self._batch = fixed_batch
+        self._shared = shared
 
     def __call__(
         self, pixels: NDArray[np.uint8], plans: Sequence[Letterbox], seconds: dict[str, float]
@@ -314,19 +330,28 @@ class _Runner:
         images = to_input(pixels, self._form, bgr=True)
         if self._batch is not None and len(images) < self._batch:
             images = np.resize(images, (self._batch, *images.shape[1:]))  # repeats; cut off below
-        boxes, scores, class_ids = Outputs(*self._infer(images))
+        outputs = Outputs(*self._infer(images))
         middle = time.perf_counter()
         result = []
         options: dict[str, Any] = {"conf": self._conf, "iou": self._iou, "max_det": self._max_det}
         for row, plan in enumerate(plans):
+            boxes, scores, class_ids = _row(outputs, row, self._shared)
             if class_ids is None:
-                kept = nms(boxes[row], scores[row], multi_label=True, **options)
+                kept = nms(boxes, scores, multi_label=True, **options)
             else:
-                kept = suppress(boxes[row], scores[row], class_ids[row], **options)
+                kept = suppress(boxes, scores, class_ids, **options)
             result.append(Prediction(plan.to_source(kept[0]), kept[1], kept[2]))
         seconds["infer"] += middle - begin
         seconds["nms"] += time.perf_counter() - middle
         return result
+
+
+def _row(outputs: Outputs, row: int, shared: SharedClasses | None) -> tuple[Any, Any, Any]:
+    """Boxes, scores and class ids of one image of a batch, in the classes that are measured."""
+    if shared is not None and not shared.same:
+        return shared.select(outputs, row)
+    ids = outputs.class_ids
+    return outputs.boxes[row], outputs.scores[row], None if ids is None else ids[row]
 
 
 def print_result(result: EvaluationResult, console: Console | None = None) -> None:
