@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +19,14 @@ from train.loss import DetectionLoss
 from train.optimizer import make_optimizer, scaled_decay
 from train.schedule import Schedule
 from train.settings import TrainSettings
+from train.start import Say, first_model, where_from
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.datasets import DetectionDataset, check_splits, load_dataset
-from yolov4sdk.errors import DatasetError, SettingError, TrainingError
+from yolov4sdk.errors import DatasetError, SettingError
 from yolov4sdk.models import Model, build_model
-from yolov4sdk.models.checkpoints import load_checkpoint, load_weights
 from yolov4sdk.models.fast_mish import use_fast_mish
 from yolov4sdk.system.cpu import available_cpus
 
-Say = Callable[[str], None]
-_LEAST_TRANSFER = 0.5  # of the weights; below this a checkpoint is of another architecture
 _MOST_WORKERS = 16  # each costs memory; an H100 was still waiting for twelve of them
 
 
@@ -100,6 +97,8 @@ def prepare(
             f"batch {settings.batch} cannot be shared by {world.size} processes; use a multiple"
         )
     torch.manual_seed(settings.seed)
+    if spec is None:
+        say(where_from(settings))
     train, val = read_data(settings, say)
     model = make_model(settings, train, say) if spec is None else _same_model(spec)
     frozen = freeze(model, settings.freeze)
@@ -228,7 +227,7 @@ def make_schedule(settings: TrainSettings, steps: int, accumulate: int) -> Sched
 
 def make_model(settings: TrainSettings, train: DetectionDataset, say: Say) -> Model:
     """The model to start with, its anchors checked, and its spec that of this run."""
-    model = _initial_model(settings, train.names, say)
+    model = first_model(settings, train, say)
     model.spec.check_size((settings.size, settings.size))
     if settings.auto_anchor:
         check_anchors(model, train, settings, say)
@@ -245,51 +244,6 @@ def _same_model(spec: ModelSpec) -> Model:
     model = build_model(spec.architecture, spec.names, spec.anchors)
     model.spec = spec
     return model
-
-
-def _initial_model(settings: TrainSettings, names: tuple[str, ...], say: Say) -> Model:
-    """A model with fresh weights, or with those of a checkpoint where they fit."""
-    if settings.weights:
-        source = load_any(settings.weights)
-        if source.spec.decoding != "scaled":
-            raise TrainingError(
-                f"{settings.weights} decodes as Darknet's older models do, and the loss knows the "
-                "decoding of Scaled-YOLOv4 alone; it runs and exports, but cannot be trained here"
-            )
-        model = build_model(source.spec.architecture, names, source.spec.anchors)
-        _transfer(model, source.state_dict(), settings.weights, say)
-        return model
-    path = Path(settings.model)
-    model = build_model(path if path.suffix in (".yaml", ".yml") else settings.model, names)
-    if settings.backbone:
-        from train.backbone import load_backbone
-
-        say(load_backbone(model, settings.backbone))
-    return model
-
-
-def load_any(path: str) -> Model:
-    """A native safetensors checkpoint, or one of the authors' `.pt` files."""
-    if Path(path).suffix == ".safetensors":
-        return load_checkpoint(path)
-    from yolov4sdk.models.official import import_official
-
-    return import_official(path)
-
-
-def _transfer(model: Model, tensors: dict[str, torch.Tensor], source: str, say: Say) -> None:
-    """Load what fits; the head does not when the class count differs.
-
-    Class rows of the head are not guessed from names: fresh ones learn within an epoch.
-    """
-    missing, _, misshaped = load_weights(model, tensors, source, strict=False)
-    total = len(model.state_dict())
-    loaded = total - len(missing) - len(misshaped)
-    if loaded < _LEAST_TRANSFER * total:
-        raise TrainingError(
-            f"{source} is of another architecture: only {loaded} of {total} tensors fit"
-        )
-    say(f"{loaded} of {total} tensors taken from {source}; {len(misshaped)} have another shape")
 
 
 def freeze(model: Model, layers: int) -> list[nn.Module]:

@@ -39,9 +39,20 @@ class TrainSettings:
         default="runs/train",
         metadata=about("Folder of the run.", panel=_RUN, names=("-o", "--output")),
     )
-    model: str = field(
-        default="yolov4-csp", metadata=about("Built-in model or a YAML file.", panel=_RUN)
-    )
+    model: str | None = field(
+        default=None,
+        metadata=about(
+            "Built-in model or a YAML file, with random weights.",
+            panel=_RUN, shown="the embedded model, trained",
+        ),
+    )  # fmt: skip
+    from_scratch: bool = field(
+        default=False,
+        metadata=about(
+            "Random weights in place of the embedded model's.",
+            panel=_RUN, names=("--from-scratch",), shown="off",
+        ),
+    )  # fmt: skip
     weights: str | None = field(  # its architecture replaces `model`
         default=None,
         metadata=about(
@@ -152,6 +163,8 @@ class TrainSettings:
         check(self)
         if self.weights and self.backbone:
             raise SettingError("weights and backbone exclude each other; the weights hold both")
+        if self.weights and self.from_scratch:
+            raise SettingError("weights and from_scratch exclude each other; give one of them")
         if self.rectangular and self.augmentation.mosaic:
             raise SettingError("rectangular training excludes mosaic; set mosaic to 0")
         if self.rectangular and self.multi_scale:

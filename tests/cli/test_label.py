@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,43 @@ def test_chosen_classes_are_numbered_from_zero(
     dataset = load_dataset(tmp_path / "out", "train")
     assert dataset.names == ("cow", "ant") and dataset.report.boxes > 0
     assert all(path.is_symlink() for path in dataset.images)
+
+
+def test_soft_labels_hold_scores_and_what_is_not_to_be_judged(
+    images: Path, tiny_artefacts: dict[str, Path], tmp_path: Path
+) -> None:
+    model, out = tiny_artefacts["onnxruntime"], tmp_path / "out"
+    code, words = run("label", images, "-m", model, "-o", out, "--soft", "--conf", CONF, "--val", 0)
+    assert code == 0, words
+    with Detector(model, conf=CONF / 2) as detector:
+        found = {path.stem: detector(path) for path in images.iterdir()}
+    dataset = load_dataset(out, "train")
+    unsure = 0
+    for i, path in enumerate(dataset.images):
+        expected = found[path.stem]
+        expected = expected[(expected.xywh[:, 2:] >= 2).all(axis=1)]
+        sure = expected.scores >= CONF
+        np.testing.assert_allclose(dataset.boxes_xyxy(i)[0], expected.xyxy[sure], atol=2e-3)
+        np.testing.assert_allclose(dataset.scores[i], expected.scores[sure], rtol=1e-5)
+        np.testing.assert_allclose(dataset.ignored_xyxy(i)[0], expected.xyxy[~sure], atol=2e-3)
+        unsure += int((~sure).sum())
+    assert unsure > 0 and dataset.report.ignored == unsure
+    kept = dataset.keep_classes(["ant"])
+    assert [len(s) for s in kept.scores] == [len(b) for b in kept.boxes]
+    assert dataset.sha256() != replace(dataset, scores=[]).sha256()
+    assert (
+        "cannot hold" in run("label", images, "-o", tmp_path / "x", "--soft", "--format", "voc")[1]
+    )
+
+
+def test_a_score_outside_0_to_1_is_refused(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "images" / "train")
+    labels = tmp_path / "labels" / "train"
+    labels.mkdir(parents=True)
+    for image in (tmp_path / "images" / "train").iterdir():
+        (labels / image.name).with_suffix(".txt").write_text("0 0.5 0.5 0.4 0.4 1.5\n")
+    with pytest.raises(DatasetError, match=r"line 1: the sixth number .* 0 to 1, got 1\.5"):
+        load_dataset(tmp_path, "train")
 
 
 def test_bad_input(images: Path, tiny_artefacts: dict[str, Path], tmp_path: Path) -> None:

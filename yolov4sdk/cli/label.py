@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.progress import Progress
 
 from ..datasets import write_dataset
 from ..datasets.labelling import as_datasets
-from ..detections import Detections, resolve_classes
+from ..detections import Detections, resolve_classes, resolve_conf
 from ..detector import Detector
-from ..errors import ImageError
+from ..errors import ImageError, SettingError
 from ..imaging.sources import search
 from ..system.files import check_new_folder, printable
 from .console import failed, messages
@@ -33,6 +35,13 @@ def label(
         str | None, typer.Option(help="Names or ids: person,dog,2; they get the ids 0, 1, ...")
     ] = None,
     val: Annotated[float, typer.Option(help="Part of the images for validation.")] = 0.2,
+    soft: Annotated[
+        bool,
+        typer.Option(
+            "--soft",
+            help="Write scores too (YOLO), and boxes down to half of --conf as not to be judged.",
+        ),
+    ] = False,
     images: Annotated[
         str, typer.Option(help="How the image files come there: copy, symlink or hardlink.")
     ] = "copy",
@@ -52,9 +61,13 @@ def label(
     check_new_folder(output)
     images_found = search(sources)
     wanted = parse_classes(classes)
+    least = parse_conf(conf)
+    if soft and form != "yolo":
+        raise SettingError(f"--soft writes scores, which {form} labels cannot hold; use yolo")
     detector = Detector(
-        model, backend=backend, device=device, size=size, conf=parse_conf(conf), iou=iou,
-        classes=wanted, batch=batch, tiles=tile, tta=tta,
+        model, backend=backend, device=device, size=size,
+        conf=_halved(least) if soft else least, iou=iou, classes=wanted, batch=batch,
+        tiles=tile, tta=tta,
     )  # fmt: skip
     names = detector.names
     if wanted is not None:
@@ -70,7 +83,7 @@ def label(
                 broken.append(str(result))
             else:
                 found.append((path, result))
-    splits = as_datasets(found, names, val)
+    splits = as_datasets(found, names, val, _certain(least, names) if soft else None)
     write_dataset(splits, output, form, images)  # type: ignore[arg-type]
     for dataset in splits:
         console.print(f"{dataset.split}: {dataset.report.summary()}")
@@ -81,3 +94,16 @@ def label(
         failed(console, printable(reason))
     if broken:
         raise typer.Exit(1)
+
+
+_Thresholds = float | dict[str | int, float]
+
+
+def _halved(conf: _Thresholds) -> _Thresholds:
+    return {k: v / 2 for k, v in conf.items()} if isinstance(conf, dict) else conf / 2
+
+
+def _certain(conf: _Thresholds, names: tuple[str, ...]) -> Callable[[str], float]:
+    """The threshold of a class by its name."""
+    table = np.broadcast_to(resolve_conf(conf, names), len(names))
+    return lambda name: float(table[names.index(name)])

@@ -37,7 +37,7 @@ def assemble(
     report.written += sum(len(entry.boxes) for entry in entries)
     kept: list[RawImage] = []
     sizes: list[tuple[int, int]] = []
-    rows: list[tuple[Boxes, Boxes, NDArray[np.float32]]] = []
+    rows: list[tuple[Boxes, Boxes, NDArray[np.float32], NDArray[np.float32]]] = []
     for entry, header in _measured(entries, report):
         upright = to_upright(entry, header, report)
         if upright is None:
@@ -62,13 +62,14 @@ def assemble(
         names=tuple(names),
         images=[entry.path for entry in kept],
         sizes=np.array(sizes, dtype=np.int32).reshape(-1, 2),
-        boxes=[boxes for boxes, _, _ in rows],
-        ignored=[crowd for _, crowd, _ in rows],
+        boxes=[boxes for boxes, *_ in rows],
+        ignored=[crowd for _, crowd, *_ in rows],
         report=report,
         split=split,
         source=source,
-        areas=[areas for *_, areas in rows] if any(entry.areas for entry in kept) else [],
+        areas=[areas for *_, areas, _ in rows] if any(entry.areas for entry in kept) else [],
         image_ids=[entry.id for entry in kept if entry.id is not None],
+        scores=[scores for *_, scores in rows] if _uncertain(kept) else [],
     )
     tally(dataset, report)
     if report.boxes == 0:
@@ -97,14 +98,14 @@ def clean_boxes(
         Float32 [N, 5] and [M, 5] rows (class, cx, cy, w, h), normalised: the boxes, and the crowd
         or difficult ones.
     """
-    boxes, crowd, _ = _clean(entry, size, report)
+    boxes, crowd, *_ = _clean(entry, size, report)
     return boxes, crowd
 
 
 def _clean(
     entry: RawImage, size: tuple[int, int], report: DatasetReport
-) -> tuple[Boxes, Boxes, NDArray[np.float32]]:
-    """`clean_boxes`, and float32 [N], the areas of the boxes (NaN where they are not given)."""
+) -> tuple[Boxes, Boxes, NDArray[np.float32], NDArray[np.float32]]:
+    """`clean_boxes`, and float32 [N] of the boxes: areas (NaN where not given) and scores."""
     where = entry.label or entry.path
     rows = np.array(entry.boxes, dtype=np.float64).reshape(-1, 5)
     crowd = np.array(entry.ignored, dtype=bool) if len(entry.ignored) else np.zeros(len(rows), bool)
@@ -136,7 +137,14 @@ def _clean(
     clean = np.column_stack([rows[keep, 0], centre, extent]).astype(np.float32)
     areas = np.array(entry.areas, np.float32) if entry.areas else np.full(len(rows), np.nan)
     counted = ~crowd[keep]
-    return clean[counted], clean[~counted], areas[keep][counted].astype(np.float32)
+    scores = np.array(entry.scores, np.float32) if entry.scores else np.ones(len(rows), np.float32)
+    areas, scores = areas[keep][counted].astype(np.float32), scores[keep][counted]
+    return clean[counted], clean[~counted], areas, scores
+
+
+def _uncertain(entries: Sequence[RawImage]) -> bool:
+    """Whether some label is less than certain."""
+    return any(score < 1 for entry in entries for score in entry.scores)
 
 
 def _without_repeats(raw: Iterable[RawImage], report: DatasetReport) -> list[RawImage]:

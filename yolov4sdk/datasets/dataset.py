@@ -36,6 +36,8 @@ class DetectionDataset:
             goes by it.
         image_ids: the ids that a COCO file gives its images; empty for other forms.
         category_ids: the ids that a COCO file gives its classes, by name.
+        scores: per image float32 [N], how sure the label of each box is, above 0 to 1 (a model's
+            score: a soft target in training); empty where all are certain.
     """
 
     names: tuple[str, ...]
@@ -49,6 +51,7 @@ class DetectionDataset:
     areas: list[np.ndarray[Any, np.dtype[np.float32]]] = field(default_factory=list)
     image_ids: list[int | str] = field(default_factory=list)
     category_ids: dict[str, int] = field(default_factory=dict)
+    scores: list[np.ndarray[Any, np.dtype[np.float32]]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -81,6 +84,7 @@ class DetectionDataset:
             ignored=[self.ignored[i] for i in indices],
             areas=[self.areas[i] for i in indices] if self.areas else [],
             image_ids=[self.image_ids[i] for i in indices] if self.image_ids else [],
+            scores=[self.scores[i] for i in indices] if self.scores else [],
         )
 
     def keep_classes(self, classes: Sequence[int | str]) -> DetectionDataset:
@@ -95,6 +99,7 @@ class DetectionDataset:
             boxes=[rows[keep] for rows, keep in zip(self.boxes, kept, strict=True)],
             ignored=[rows[np.isin(rows[:, 0], wanted)] for rows in self.ignored],
             areas=[areas[keep] for areas, keep in zip(self.areas, kept, strict=False)],
+            scores=[scores[keep] for scores, keep in zip(self.scores, kept, strict=False)],
         )
 
     def with_names(self, names: Sequence[str]) -> DetectionDataset:
@@ -136,6 +141,8 @@ class DetectionDataset:
         digest = hashlib.sha256(repr(self.names).encode())
         for path, size, boxes in zip(self.images, self.sizes, self.boxes, strict=True):
             digest.update(path.name.encode() + size.tobytes() + boxes.tobytes())
+        for scores, ignored in zip(self.scores, self.ignored, strict=False):
+            digest.update(scores.tobytes() + ignored.tobytes())
         return digest.hexdigest()
 
     def _with(self, **changes: Any) -> DetectionDataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..detections import Detections
@@ -15,7 +15,10 @@ from .report import DatasetReport
 
 
 def as_datasets(
-    found: Iterable[tuple[Path, Detections]], names: Sequence[str], val: float = 0.2
+    found: Iterable[tuple[Path, Detections]],
+    names: Sequence[str],
+    val: float = 0.2,
+    certain: Callable[[str], float] | None = None,
 ) -> list[DetectionDataset]:
     """Detections as labels: a training split and, where there are enough images, a val split.
 
@@ -27,13 +30,16 @@ def as_datasets(
         names: the classes wanted, a selection of the detections' names; their order sets the ids.
         val: the part of the images for validation, 0 (none) to less than 1.
 
+        certain: soft labels: the score from which a detection of a class (by name) is a label,
+            which then keeps its score; below it is a box not to be judged. None: hard labels.
+
     Raises:
         SettingError: `val` is outside its range.
         DatasetError: nothing was found in any image.
     """
     if not 0 <= val < 1:
         raise SettingError(f"the part for validation is 0 to less than 1, got {val}")
-    images = [_labels(path, detections, names) for path, detections in found]
+    images = [_labels(path, detections, names, certain) for path, detections in found]
     if not any(image.boxes for image in images):
         raise DatasetError(
             f"no object was found in {len(images)} images, so there is nothing to label; lower "
@@ -58,10 +64,23 @@ def as_datasets(
     ]  # fmt: skip
 
 
-def _labels(path: Path, detections: Detections, names: Sequence[str]) -> RawImage:
-    rows = [
-        (float(names.index(label)), *box)
-        for label, box in zip(detections.labels, detections.xyxy.tolist(), strict=True)
-        if label in names
-    ]
-    return RawImage(path, rows)
+def _labels(
+    path: Path,
+    detections: Detections,
+    names: Sequence[str],
+    certain: Callable[[str], float] | None,
+) -> RawImage:
+    rows, scores, unsure = [], [], []
+    found = zip(
+        detections.labels, detections.xyxy.tolist(), detections.scores.tolist(), strict=True
+    )
+    for label, box, score in found:
+        if label in names:
+            rows.append((float(names.index(label)), *box))
+            scores.append(score)
+            unsure.append(certain is not None and score < certain(label))
+    return (
+        RawImage(path, rows)
+        if certain is None
+        else RawImage(path, rows, ignored=unsure, scores=scores)
+    )

@@ -17,11 +17,12 @@ class RawImage:
         path: the image file.
         boxes: rows (class id, x1, y1, x2, y2), in pixels or normalised by the image's size.
         normalised: which of the two.
-        ignored: for every row whether it is a crowd or difficult box.
+        ignored: for every row whether it is a crowd or difficult box, or one not to be judged.
         label: where the boxes stand, for messages.
         size: height and width that the label gives the image; None where it does not.
         areas: for every row the object's area in square pixels, NaN where it is not given.
         id: the image's, of a COCO file.
+        scores: for every row how sure its label is, 0 to 1; empty where all are certain.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class RawImage:
     size: Size | None = None
     areas: Sequence[float] = ()
     id: int | str | None = None
+    scores: Sequence[float] = ()
 
     def joined(self, other: RawImage) -> RawImage:
         """This entry with the boxes of another entry of the same image."""

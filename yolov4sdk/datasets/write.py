@@ -70,7 +70,7 @@ def write_dataset(
         for dataset, files in parts:
             inside = folder / ("JPEGImages" if form == "voc" else f"images/{dataset.split}")
             _transfer(files, inside, images)
-    dropped = sum(len(rows) for dataset in splits for rows in dataset.ignored)
+    dropped = sum(len(rows) for part in splits if not part.scores for rows in part.ignored)
     if form == "yolo" and dropped:
         return [f"{dropped} crowd or difficult boxes left out: YOLO labels have no form for them"]
     return []
@@ -140,10 +140,15 @@ def _write_yolo(folder: Path, parts: Sequence[Part]) -> None:
     for dataset, files in parts:
         labels = folder / "labels" / dataset.split
         labels.mkdir(parents=True)
-        for path, rows in zip(dataset.images, dataset.boxes, strict=True):
+        for index, path in enumerate(dataset.images):
+            rows: list[list[float]] = dataset.boxes[index].tolist()
+            if dataset.scores:  # a sixth number; 0 is a box that is not to be judged
+                scores = dataset.scores[index].tolist()
+                rows = [[*row, score] for row, score in zip(rows, scores, strict=True)]
+                rows += [[*row, 0.0] for row in dataset.ignored[index].tolist()]
             lines = [
                 f"{int(row[0])} " + " ".join(format(value, ".9g") for value in row[1:])
-                for row in rows.tolist()
+                for row in rows
             ]
             text = "".join(line + "\n" for line in lines)
             _write((labels / files[path]).with_suffix(".txt"), text)

@@ -1,4 +1,4 @@
-"""YOLO labels: a text file per image with lines `class cx cy w h`, normalised."""
+"""YOLO labels: a text file per image with lines `class cx cy w h [score]`, normalised."""
 
 from __future__ import annotations
 
@@ -129,7 +129,10 @@ def _labelled(
         if users.setdefault(label, image) != image:
             shared.append(f"{image.name} and {users[label].name}")
         rows = parse_labels(read_text(label), label, len(names) or None)
-        yield RawImage(image, rows, normalised=True, label=label)
+        yield RawImage(
+            image, [row[:5] for row in rows], normalised=True, label=label,
+            ignored=[row[5] == 0 for row in rows], scores=[row[5] for row in rows],
+        )  # fmt: skip
     if shared:
         report.notes.append(
             f"{len(shared)} images share their label file with an image of the same name "
@@ -168,9 +171,11 @@ def label_path(image: Path) -> Path:
 
 
 def parse_labels(text: str, label: Path, nc: int | None) -> list[list[float]]:
-    """Rows (class, x1, y1, x2, y2), normalised, of one label file.
+    """Rows (class, x1, y1, x2, y2, score), normalised, of one label file.
 
-    A line of a class and three or more points (a segment) gives the points' bounding box.
+    A line of a class and three or more points (a segment) gives the points' bounding box. A sixth
+    number is the label's score, as a model gives it: how sure it is, 0 to 1. A box of score 0 is
+    not to be judged: neither an object nor background.
 
     Args:
         text: the file's text.
@@ -178,8 +183,8 @@ def parse_labels(text: str, label: Path, nc: int | None) -> list[list[float]]:
         nc: the number of classes; None when it is not known.
 
     Raises:
-        DatasetError: a line that is not of this form, a class id past the list, or coordinates
-            in pixels.
+        DatasetError: a line that is not of this form, a class id past the list, coordinates in
+            pixels, or a score outside 0 to 1.
     """
     rows = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -194,9 +199,14 @@ def parse_labels(text: str, label: Path, nc: int | None) -> list[list[float]]:
                 f"{where}: expected numbers 'class cx cy w h', got {line!r}"
             ) from None
         segment = len(values) >= 7 and len(values) % 2 == 1
-        if len(values) != 5 and not segment:
+        if len(values) not in (5, 6) and not segment:
             raise DatasetError(
                 f"{where}: expected 5 numbers 'class cx cy w h', got {len(values)}: {line!r}"
+            )
+        score = values.pop() if len(values) == 6 else 1.0
+        if not 0 <= score <= 1:
+            raise DatasetError(
+                f"{where}: the sixth number is the label's score, 0 to 1, got {score:g}: {line!r}"
             )
         if values[0] < 0 or not values[0].is_integer():
             raise DatasetError(f"{where}: the class id {fields[0]} is not a whole number from 0")
@@ -208,7 +218,7 @@ def parse_labels(text: str, label: Path, nc: int | None) -> list[list[float]]:
             raise DatasetError(
                 f"{where}: coordinates must be normalised by the image's size (0 to 1): {line!r}"
             )
-        rows.append([values[0], *_corners(values[1:], segment)])
+        rows.append([values[0], *_corners(values[1:], segment), score])
     return rows
 
 
