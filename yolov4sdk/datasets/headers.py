@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from yolov4sdk.errors import ImageDecodeError, ImageNotFoundError
 from yolov4sdk.imaging.images import read_image
-from yolov4sdk.imaging.jpeg import HEAD, exif_orientation, jpeg_header
+from yolov4sdk.imaging.jpeg import HEAD, jpeg_header
+from yolov4sdk.imaging.orientation import orientation as find_orientation
 from yolov4sdk.imaging.preprocess import Size
 
 
@@ -33,7 +34,7 @@ def image_header(path: Path) -> Header:
     """Size and orientation of an image file.
 
     JPEG and PNG are not decoded; that a file was cut off is noticed by its missing end. The
-    orientation is read from JPEG, PNG, WebP and TIFF.
+    orientation is read from JPEG, PNG, WebP, TIFF, AVIF and HEIF.
 
     Raises:
         ImageNotFoundError: no such file.
@@ -49,13 +50,13 @@ def image_header(path: Path) -> Header:
             elif head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) >= 24:
                 # Rare PNGs carry EXIF; those are decoded below to learn their size upright.
                 width, height = struct.unpack(">II", head[16:24])
-                size = None if b"eXIf" in head else (height, width)
+                size = None if b"eXIf" in head + _tail(file) else (height, width)
                 end = b"IEND"
             if size is not None and not _has_end(file, end):
                 raise ImageDecodeError(f"{path} is cut off: its end marker is missing")
             if size is None:
                 file.seek(0)
-                orientation = _orientation(file.read())
+                orientation = find_orientation(file.read())
     except FileNotFoundError:
         raise ImageNotFoundError(f"no image at {path}") from None
     except OSError as error:
@@ -66,16 +67,11 @@ def image_header(path: Path) -> Header:
     return Header(size, orientation)
 
 
-def _orientation(data: bytes) -> int:
-    """EXIF's orientation in a whole file of any kind."""
-    if data[:2] == b"\xff\xd8":
-        return jpeg_header(data)[1]
-    if data[:4] in (b"II*\0", b"MM\0*"):
-        return exif_orientation(data)
-    mark = {b"\x89PNG": b"eXIf", b"RIFF": b"EXIF"}.get(data[:4])
-    start = data.find(mark) + (4 if mark == b"eXIf" else 8) if mark and mark in data else 0
-    block = data[start:].removeprefix(b"Exif\0\0") if start else b""
-    return exif_orientation(block)
+def _tail(file: Any) -> bytes:
+    """The last bytes of a file: PNG lets EXIF follow the pixels."""
+    file.seek(max(0, file.seek(0, 2) - HEAD))
+    tail: bytes = file.read()
+    return tail
 
 
 def _has_end(file: Any, end: bytes) -> bool:

@@ -3,7 +3,8 @@
 Every way in ends here, so that colour order, bit depth and EXIF orientation are the same for a
 path, bytes, an array, a PIL image and a tensor. The rules: transparency is dropped, grey becomes
 three equal channels, 16-bit values are divided by 256 (nothing is stretched to the values that an
-image happens to have), EXIF orientation is applied. Of a file with several images the first is
+image happens to have; PNM is scaled by the maximum that its header states), EXIF orientation is
+applied. Of a file with several images the first is
 read; of a TIFF with two bands the first one, as grey; with more, the first three as R, G and B.
 
 HEIC needs the extra `heif`; TIFF of more than four bands or of float pixels the extra `tiff`.
@@ -34,7 +35,10 @@ from ..errors import (
     NonFiniteImageError,
     SettingError,
 )
+from .exif import upright
 from .jpeg import decode_scaled
+from .orientation import TIFF, orientation, unturned_tiff
+from .pnm import pnm_maximum
 from .preprocess import Size
 
 Color = Literal["BGR", "RGB"]
@@ -44,7 +48,6 @@ SUFFIXES: Final = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif", ".heic", ".heif",
 }  # fmt: skip
-_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PIXELS: Final = 1 << 30
 """Values of a TIFF of many bands at most; OpenCV's own limit of pixels is the same."""
 URL_BYTES: Final = 50_000_000
@@ -131,30 +134,47 @@ def decode(data: bytes, name: str = "the bytes") -> Pixels:
     """
     if not data:
         raise ImageDecodeError(f"{name}: empty, no image in it")
-    # simplejpeg gives the same pixels in less than half the time, but knows neither EXIF
-    # orientation nor CMYK: these go the common way.
-    if data[:3] == b"\xff\xd8\xff" and b"Exif\0\0" not in data[:65536]:
-        try:
-            pixels: Pixels = simplejpeg.decode_jpeg(data, "BGR")
-            return pixels
-        except ValueError:
-            pass
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        if "pixels" in str(error).lower():
-            raise ImageTooLargeError(f"{name}: more pixels than OpenCV's limit") from error
-        raise ImageDecodeError(f"{name}: not decodable ({error.err or error})") from error
+    turned = orientation(data)
+    image = _decode_jpeg(data) if data[:3] == b"\xff\xd8\xff" else None
+    if image is None:
+        image = _decode_opencv(data, name)
     if image is not None:
-        return _contiguous(image)
+        return upright(image, turned)
     if data[4:8] == b"ftyp":
         return _decode_heif(data, name)
-    if data[:4] in _TIFF:
-        return _decode_tiff(data, name)
+    if data[:4] in TIFF:
+        return upright(_decode_tiff(data, name), turned)
     raise ImageDecodeError(
         f"{name}: not an image, or a broken one; JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC and PNM "
         "are read"
     )
+
+
+def _decode_jpeg(data: bytes) -> Pixels | None:
+    """As OpenCV gives it, in less than half the time; None for CMYK and broken files."""
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "BGR")
+    except ValueError:
+        return None
+    return pixels
+
+
+def _decode_opencv(data: bytes, name: str) -> Pixels | None:
+    """As stored, uint8 BGR [H, W, 3]; None for what OpenCV does not read."""
+    if data[:4] in TIFF:
+        data = unturned_tiff(data)
+    maximum = pnm_maximum(data)
+    depth = cv2.IMREAD_ANYDEPTH if maximum else 0
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | depth
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if "pixels" in str(error).lower():
+            raise ImageTooLargeError(f"{name}: more pixels than OpenCV's limit") from error
+        raise ImageDecodeError(f"{name}: not decodable ({error.err or error})") from error
+    if image is not None and maximum:
+        image = np.rint(np.minimum(image, maximum) * (255 / maximum))
+    return None if image is None else _contiguous(image)
 
 
 def _decode_heif(data: bytes, name: str) -> Pixels:
