@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputSizeError, SpecError
+from ..system.bounds import brief
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -206,7 +207,7 @@ class OutputTensor:
             raise SpecError(f"the output {self.role!r} needs either a name or a position")
         letters = self.axes.replace("1", "")
         if set(letters) - set("BNCAHWK") or len(set(letters)) != len(letters):
-            raise SpecError(f"axes are letters of B, N, C, 1, A, H, W, K, got {self.axes!r}")
+            raise SpecError(f"axes are letters of B, N, C, 1, A, H, W, K, got {brief(self.axes)}")
         if (self.role == "packed") != bool(self.columns):
             raise SpecError("columns belong to packed outputs")
 
@@ -382,7 +383,7 @@ def check_size(size: Sequence[int], stride: int) -> Size:
     """
     values = tuple(size)
     if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
-        raise InputSizeError(f"a network size is two positive integers (H, W), got {values!r}")
+        raise InputSizeError(f"a network size is two positive integers (H, W), got {brief(values)}")
     if any(v % stride for v in values):
         fitting = " or ".join(
             str((_round(values[0], stride, up), _round(values[1], stride, up)))

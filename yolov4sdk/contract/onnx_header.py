@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Final
 
 from ..errors import ForeignFileError, SpecError, TruncatedFileError
+from ..system.bounds import ONNX_FIELDS, ONNX_METADATA_BYTES
 from .safetensors_header import check_file
 from .spec import METADATA_KEY, ModelSpec
 
 METADATA_FIELD: Final = 14
-MAX_ENTRY: Final = 50_000_000
 
 
 def read_onnx_spec(path: str | Path) -> ModelSpec:
@@ -43,8 +43,11 @@ def read_onnx_metadata(path: str | Path) -> dict[str, str]:
     path = check_file(path)
     size = path.stat().st_size
     metadata: dict[str, str] = {}
+    left = ONNX_METADATA_BYTES
     with path.open("rb") as file:
-        while file.tell() < size:
+        for _ in range(ONNX_FIELDS):
+            if file.tell() >= size:
+                return metadata
             number, wire = _key(file, path)
             if wire == 0:
                 _varint(file, path)
@@ -54,14 +57,19 @@ def read_onnx_metadata(path: str | Path) -> dict[str, str]:
                     raise TruncatedFileError(
                         f"{path} ends inside its field {number}; download or export it again"
                     )
-                if number == METADATA_FIELD and length <= MAX_ENTRY:
+                if number == METADATA_FIELD:
+                    left -= length
+                    if left < 0:
+                        raise ForeignFileError(
+                            f"{path} has more than {ONNX_METADATA_BYTES >> 20} MiB of metadata"
+                        )
                     key, value = _entry(file.read(length), path)
                     metadata[key] = value
                 else:
                     file.seek(length, 1)
             else:
                 raise _foreign(path)
-    return metadata
+    raise ForeignFileError(f"{path} has more than {ONNX_FIELDS:,} parts; a real graph has some 20")
 
 
 def _key(file: IO[bytes], path: Path) -> tuple[int, int]:
@@ -87,14 +95,18 @@ def _entry(data: bytes, path: Path) -> tuple[str, str]:
     """StringStringEntryProto: key is field 1, value is field 2."""
     import io
 
-    stream, fields = io.BytesIO(data), {1: b"", 2: b""}
+    stream, fields = io.BytesIO(data), dict[int, bytes]()
     while stream.tell() < len(data):
         number, wire = divmod(_varint(stream, path), 8)
-        if wire != 2:
+        # Each field once: an entry of millions of empty ones would take seconds.
+        if wire != 2 or number not in (1, 2) or number in fields:
             raise _foreign(path)
-        fields[number] = stream.read(_varint(stream, path))
+        length = _varint(stream, path)
+        if length > len(data) - stream.tell():
+            raise _foreign(path)
+        fields[number] = stream.read(length)
     try:
-        return fields[1].decode(), fields[2].decode()
+        return fields.get(1, b"").decode(), fields.get(2, b"").decode()
     except UnicodeDecodeError as error:
         raise _foreign(path) from error
 

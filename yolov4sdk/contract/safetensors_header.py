@@ -5,9 +5,8 @@ A safetensors file is an 8-byte little-endian length, that many bytes of JSON, t
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ..errors import (
     ArtefactNotFoundError,
@@ -16,9 +15,9 @@ from ..errors import (
     SpecError,
     TruncatedFileError,
 )
+from ..system.bounds import JSON_BYTES, brief, is_integer
+from ..system.documents import parse_json
 from .spec import METADATA_KEY, ModelSpec
-
-MAX_HEADER: Final = 100_000_000
 
 
 def check_file(path: str | Path) -> Path:
@@ -46,7 +45,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         start = file.read(1)
-        if start != b"{" or length > MAX_HEADER:
+        if start != b"{" or length > JSON_BYTES:
             raise ForeignFileError(
                 f"{path} is no safetensors file; a foreign checkpoint is converted with "
                 "`yolov4sdk import FILE -o model.safetensors`"
@@ -54,17 +53,28 @@ def read_header(path: str | Path) -> dict[str, Any]:
         text = start + file.read(length - 1)
     if len(text) < length:
         raise TruncatedFileError(f"{path} ends inside its header; download or copy it again")
-    try:
-        header: dict[str, Any] = json.loads(text)
-        entries = [v for k, v in header.items() if k != "__metadata__"]
-        end = 8 + length + max((int(v["data_offsets"][1]) for v in entries), default=0)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ForeignFileError(f"{path} has a damaged safetensors header: {error}") from error
+    header: dict[str, Any] = parse_json(text, f"the header of {path}", ForeignFileError)
+    end = 8 + length + max((_end(k, v, path) for k, v in header.items()), default=0)
     if size < end:
         raise TruncatedFileError(
             f"{path} has {size:,} bytes, its header announces {end:,}; download or copy it again"
         )
     return header
+
+
+def _end(key: str, entry: Any, path: Path) -> int:
+    """Where a tensor's bytes end, behind the header."""
+    if key == "__metadata__":
+        return 0
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(
+        is_integer(offset, 0, 1 << 60) for offset in offsets
+    ):  # fmt: skip
+        raise ForeignFileError(
+            f"{path} has a damaged safetensors header: {brief(key)} has no data_offsets"
+        )
+    end: int = offsets[1]
+    return end
 
 
 def spec_of(header: dict[str, Any], path: str | Path) -> ModelSpec:

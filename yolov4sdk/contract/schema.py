@@ -8,6 +8,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ..system.bounds import LARGEST, brief, is_number
+
 Value = TypeVar("Value")
 
 _SCALARS: Final[dict[Any, tuple[Any, str]]] = {
@@ -33,7 +35,7 @@ def read(kind: type[Value], data: Any, where: str = "") -> Value:
         YOLOv4Error: what the dataclass itself refuses.
     """
     if not isinstance(data, Mapping):
-        raise TypeError(f"{where.rstrip('.') or 'it'} must be an object, got {data!r}")
+        raise TypeError(f"{where.rstrip('.') or 'it'} must be an object, got {brief(data)}")
     known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(map(str, set(data) - set(known)))
     missing = sorted(
@@ -45,7 +47,7 @@ def read(kind: type[Value], data: Any, where: str = "") -> Value:
     )
     if unknown or missing:
         place = f" in {where.rstrip('.')}" if where else ""
-        raise ValueError(f"unknown fields {unknown}{place}, lacks {missing}")
+        raise ValueError(f"unknown fields {brief(unknown)}{place}, lacks {missing}")
     hints = _hints(kind)  # type: ignore[arg-type]
     return kind(**{name: _value(hints[name], data[name], where + name) for name in data})
 
@@ -61,7 +63,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _union(arguments, value, where)
     if origin is Literal:
         if value not in arguments:
-            raise TypeError(f"{where} must be one of {list(arguments)}, got {value!r}")
+            raise TypeError(f"{where} must be one of {list(arguments)}, got {brief(value)}")
         return value
     if origin is tuple:
         return _tuple(arguments, value, where)
@@ -69,13 +71,15 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return read(hint, value, f"{where}.")
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise TypeError(f"{where} must be an object, got {value!r}")
+            raise TypeError(f"{where} must be an object, got {brief(value)}")
         if arguments[1] is str and not all(isinstance(v, str) for v in value.values()):
-            raise TypeError(f"{where} must map strings to strings, got {value!r}")
+            raise TypeError(f"{where} must map strings to strings, got {brief(value)}")
         return dict(value)
     allowed, name = _SCALARS[hint]
     if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
-        raise TypeError(f"{where} must be {name}, got {value!r}")
+        raise TypeError(f"{where} must be {name}, got {brief(value)}")
+    if isinstance(value, int | float) and not is_number(value, -LARGEST, LARGEST):
+        raise TypeError(f"{where} must be finite and at most {LARGEST:,}, got {brief(value)}")
     return float(value) if hint is float else value
 
 
@@ -88,15 +92,15 @@ def _union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
     if isinstance(value, str):
         return value
     if not isinstance(value, Mapping):
-        raise TypeError(f"{where} must be a name or an object, got {value!r}")
+        raise TypeError(f"{where} must be a name or an object, got {brief(value)}")
     return dict(value)
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise TypeError(f"{where} must be a list, got {value!r}")
+        raise TypeError(f"{where} must be a list, got {brief(value)}")
     if arguments[-1] is Ellipsis:
         return tuple(_value(arguments[0], item, where) for item in value)
     if len(value) != len(arguments):
-        raise TypeError(f"{where} must hold {len(arguments)} values, got {value!r}")
+        raise TypeError(f"{where} must hold {len(arguments)} values, got {brief(value)}")
     return tuple(_value(one, item, where) for one, item in zip(arguments, value, strict=True))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from ..errors import NamesError, SpecError, YOLOv4Error
+from ..system.bounds import brief
+from ..system.documents import parse_json
 from .contract import (
     FORMS,
     GraphContract,
@@ -20,6 +23,7 @@ from .contract import (
     uint8_input,
 )
 from .contract import check_size as check_size
+from .limits import check_limits
 from .schema import read
 
 FORMAT_VERSION: Final = 2
@@ -63,10 +67,12 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         if not self.names or not all(isinstance(name, str) and name for name in self.names):
-            raise NamesError(f"class names must be non-empty strings, got {self.names!r}")
+            raise NamesError(f"class names must be non-empty strings, got {brief(self.names)}")
         if len(set(self.names)) != len(self.names):
-            twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise NamesError(f"class names must differ from one another; given twice: {twice}")
+            twice = sorted(name for name, count in Counter(self.names).items() if count > 1)
+            raise NamesError(
+                f"class names must differ from one another; given twice: {brief(twice)}"
+            )
         if len(self.anchors) != len(self.strides):
             raise SpecError(
                 f"{len(self.anchors)} levels of anchors for {len(self.strides)} strides; "
@@ -74,7 +80,7 @@ class ModelInfo:
             )
         if self.decoding not in get_args(Decoding):
             allowed = list(get_args(Decoding))
-            raise SpecError(f"decoding must be one of {allowed}, got {self.decoding!r}")
+            raise SpecError(f"decoding must be one of {allowed}, got {brief(self.decoding)}")
         sizes = (*self.strides, 1 if self.train_size is None else self.train_size)
         if min(sizes) < 1:
             raise SpecError("strides and train_size must hold positive integers")
@@ -154,6 +160,7 @@ class ModelSpec:
             )
         for name, value in (("model", model), ("contract", contract), ("precision", precision)):
             object.__setattr__(self, name, value)
+        check_limits(self)
 
     @property
     def architecture(self) -> str | Mapping[str, Any]:
@@ -292,16 +299,13 @@ class ModelSpec:
             SpecError: no JSON, a version that is not known here, a missing, unknown or wrong
                 field.
         """
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise SpecError(f"the ModelSpec is not valid JSON: {error}") from error
+        data = parse_json(text, "the ModelSpec", SpecError)
         if not isinstance(data, dict):
             raise SpecError(f"the ModelSpec must be a JSON object, got {type(data).__name__}")
         version = data.pop("format_version", None)
         if version not in (1, FORMAT_VERSION):
             raise SpecError(
-                f"the ModelSpec has format version {version!r}, this SDK reads 1 and "
+                f"the ModelSpec has format version {brief(version)}, this SDK reads 1 and "
                 f"{FORMAT_VERSION}; a newer file needs a newer yolov4sdk"
             )
         try:
@@ -311,7 +315,7 @@ class ModelSpec:
             return cls.of(parts.model, parts.contract, parts.precision)
         except YOLOv4Error:
             raise
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise SpecError(f"the ModelSpec has {error}") from error
         except TypeError as error:
             raise SpecError(f"the ModelSpec has a field of a wrong type: {error}") from error
@@ -358,16 +362,16 @@ def input_of(form: InputForm | InputContract, **changes: Any) -> InputContract:
     if isinstance(form, InputContract):
         return form
     if form not in get_args(InputForm):
-        raise SpecError(f"input_form must be one of {list(get_args(InputForm))}, got {form!r}")
+        raise SpecError(f"input_form must be one of {list(get_args(InputForm))}, got {brief(form)}")
     return (float_input if form == "float_nchw" else uint8_input)(**changes)
 
 
 def _own_output(form: OutputForm, topk: int | None, model: ModelInfo) -> OutputContract:
     if form not in FORMS:
-        raise SpecError(f"outputs must be one of {list(FORMS)}, got {form!r}")
+        raise SpecError(f"outputs must be one of {list(FORMS)}, got {brief(form)}")
     if (form == "full") != (topk is None):
         raise SpecError(
-            f"outputs={form!r} does not go with topk={topk!r}: reduced outputs "
+            f"outputs={form!r} does not go with topk={brief(topk)}: reduced outputs "
             "state their number of rows, full ones have none"
         )
     return own_output(form, len(model.names), topk, model.grid)

@@ -36,9 +36,10 @@ def read_coco(file: Path, split: str, images: Path | None = None) -> DetectionDa
         DatasetError: the file breaks the format, an id is used for two things, or the images are
             not found.
     """
+    text = read_text(file, limit=4 << 30)
     try:
-        data = json.loads(read_text(file, limit=4 << 30))
-    except json.JSONDecodeError as error:
+        data = json.loads(text)
+    except ValueError as error:  # no JSON, or an integer of thousands of digits
         raise DatasetError(f"{file} is not valid JSON: {error}") from error
     except RecursionError:
         raise DatasetError(f"{file} is not valid JSON: it is nested too deeply") from None

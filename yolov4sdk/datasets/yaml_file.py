@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from yolov4sdk.datasets.paths import read_text, resolve_inside
-from yolov4sdk.errors import DatasetError, MissingExtraError
+from yolov4sdk.datasets.paths import resolve_inside
+from yolov4sdk.errors import DatasetError
+from yolov4sdk.system.bounds import CLASSES, NAME_LENGTH, brief
+from yolov4sdk.system.documents import load_yaml
 
 _EMPTY = ("", "~", "null", "Null", "NULL")  # YAML's ways to write nothing
 _ALIASES = {"valid": "val", "validation": "val"}
@@ -74,7 +74,7 @@ def read_data_file(file: Path) -> DataFile:
         DatasetError: the file breaks the format; the message says where.
         MissingExtraError: PyYAML is not installed.
     """
-    data = _load(file)
+    data = load_yaml(file, DatasetError, texts=True)
     if not isinstance(data, dict):
         raise DatasetError(f"{file}: expected a mapping with train, val and names")
     notes = []
@@ -83,7 +83,7 @@ def read_data_file(file: Path) -> DataFile:
     root = file.parent
     path = data.get("path", "")
     if not isinstance(path, str):
-        raise DatasetError(f"{file}: path must be a folder, got {reprlib.repr(path)}")
+        raise DatasetError(f"{file}: path must be a folder, got {brief(path)}")
     if path not in _EMPTY:
         root = resolve_inside(path, file.parent, file.parent, file)
     entries: dict[str, list[str]] = {}
@@ -93,7 +93,7 @@ def read_data_file(file: Path) -> DataFile:
         for entry in listed:
             if not isinstance(entry, str) or not _is_path(entry):
                 raise DatasetError(
-                    f"{file}: {split} must be a path or a list of paths, got {reprlib.repr(value)}"
+                    f"{file}: {split} must be a path or a list of paths, got {brief(value)}"
                 )
         if listed:
             entries.setdefault(_ALIASES.get(split, split), listed)
@@ -105,66 +105,30 @@ def _is_path(text: str) -> bool:
     return text not in _EMPTY and not text.replace(".", "", 1).isdigit()
 
 
-def _load(file: Path) -> Any:
-    """The file's content, every scalar as the text that is written there.
-
-    YAML reads the names no, 1.10, 007 and ~ as False, 1.1, 7 and None; class names are texts.
-    """
-    try:
-        import yaml
-    except ImportError:
-        raise MissingExtraError("Reading a data.yaml", "eval", "pyyaml") from None
-
-    class Texts(yaml.SafeLoader):
-        yaml_implicit_resolvers: dict[str, Any] = {  # noqa: RUF012 - PyYAML's own attribute
-            "<": [("tag:yaml.org,2002:merge", re.compile("^(?:<<)$"))]
-        }
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            values: dict[str, Any] = {}
-            for key, value in getattr(node, "value", ()):
-                if key.tag == "tag:yaml.org,2002:merge":
-                    continue
-                written = key.value
-                if isinstance(written, str) and written in values:
-                    raise DatasetError(
-                        f"{file}, line {key.start_mark.line + 1}: the key {written!r} is there "
-                        f"twice ({_shown(values[written])} and {_shown(value)}); keep one"
-                    )
-                values[written if isinstance(written, str) else ""] = value
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(read_text(file, limit=4 << 20), Texts)
-    except yaml.YAMLError as error:
-        raise DatasetError(f"{file} is not valid YAML: {error}") from error
-    except RecursionError:
-        raise DatasetError(f"{file} is not valid YAML: it is nested too deeply") from None
-
-
-def _shown(node: Any) -> str:
-    return repr(node.value) if isinstance(node.value, str) else "a list or mapping"
-
-
 def _names(data: dict[Any, Any], file: Path) -> tuple[str, ...]:
     """Class names from `names` (list or mapping of ids), or class0, ... from `nc`."""
     names, nc = data.get("names"), data.get("nc")
-    count = int(nc) if isinstance(nc, str) and nc.isascii() and nc.isdigit() else None
+    count = None
+    if isinstance(nc, str) and nc.isascii() and nc.isdigit() and len(nc) < 20:
+        count = int(nc)
     if nc is not None and nc not in _EMPTY and count is None:
-        raise DatasetError(f"{file}: nc must be the number of classes, got {reprlib.repr(nc)}")
+        raise DatasetError(f"{file}: nc must be the number of classes, got {brief(nc)}")
+    if count is not None and count > CLASSES:
+        raise DatasetError(f"{file}: nc is {brief(count)}; at most {CLASSES:,} classes are read")
     if names is None and count:
-        names = [f"class{i}" for i in range(min(count, 1 << 20))]
+        names = [f"class{i}" for i in range(count)]
     if isinstance(names, dict):
         names = _by_id(names, file)
     if not isinstance(names, list) or not names:
         raise DatasetError(f"{file}: names must list the classes, as a list or id: name")
     for number, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or not name.strip() or len(name) > NAME_LENGTH:
             raise DatasetError(
-                f"{file}: the name of class {number} must be a text, got {reprlib.repr(name)}"
+                f"{file}: the name of class {number} must be a text, got {brief(name)}"
             )
     if len(set(names)) != len(names):
-        raise DatasetError(f"{file}: two classes have one name: {', '.join(names)}")
+        shown = ", ".join(brief(name).strip("'") for name in names[:20])
+        raise DatasetError(f"{file}: two classes have one name: {shown}")
     if count is not None and count != len(names):
         raise DatasetError(f"{file}: nc is {count}, but there are {len(names)} names")
     return tuple(names)
@@ -179,12 +143,13 @@ def _by_id(names: dict[Any, Any], file: Path) -> list[Any]:
             break
         if int(key) in by_id:
             raise DatasetError(
-                f"{file}: names has the id {int(key)} twice, for {by_id[int(key)]!r} and {name!r}"
+                f"{file}: names has the id {int(key)} twice, for {brief(by_id[int(key)])} and "
+                f"{brief(name)}"
             )
         by_id[int(key)] = name
     if sorted(by_id) != list(range(len(names))):
+        shown = ", ".join(brief(key).strip("'") for key in list(names)[:20])
         raise DatasetError(
-            f"{file}: the ids in names must be 0 to {len(names) - 1}, each once; got "
-            f"{', '.join(map(str, names))}"
+            f"{file}: the ids in names must be 0 to {len(names) - 1}, each once; got {shown}"
         )
     return [by_id[i] for i in range(len(names))]

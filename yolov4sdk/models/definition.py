@@ -15,7 +15,20 @@ from typing import Any, Final
 
 from ..contract.names import default_names
 from ..contract.spec import Anchors
-from ..errors import MissingExtraError, ModelConfigError, NamesError
+from ..errors import ModelConfigError, NamesError
+from ..system.bounds import (
+    ANCHORS,
+    CHANNELS,
+    CLASSES,
+    LAYERS,
+    LEVELS,
+    PIXELS,
+    SIDE,
+    brief,
+    is_integer,
+    is_number,
+)
+from ..system.documents import load_yaml, plain
 
 FOLDER: Final = Path(__file__).parent
 
@@ -99,7 +112,8 @@ def load_definition(
     data: Mapping[str, Any]
     identity: str | Mapping[str, Any]
     if isinstance(architecture, Mapping):
-        source, data, identity = "model definition", architecture, dict(architecture)
+        source, data = "model definition", architecture
+        identity = _plain(source, data)
     elif str(architecture) in BUILT_IN:
         file, depth, width = BUILT_IN[str(architecture)]
         source = f"{file}.yaml"
@@ -116,24 +130,25 @@ def load_definition(
                 "or give the path of a .yaml file"
             )
         source, data = str(path), _read_yaml(path)
-        identity = dict(data)
+        identity = _plain(source, data)
     return _check(source, identity, data, names, anchors)
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("Reading a model definition", "torch", "pyyaml") from error
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelConfigError(f"no model definition at {path}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelConfigError(f"{path} is not valid YAML: {error}") from error
+    if not path.exists():
+        raise ModelConfigError(f"no model definition at {path}")
+    data = load_yaml(path, ModelConfigError)
     if not isinstance(data, dict):
         raise ModelConfigError(f"{path}: expected a mapping with {sorted(REQUIRED)}")
     return data
+
+
+def _plain(source: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        copy: dict[str, Any] = plain(data)
+    except ValueError as error:  # such as a date, or a list that holds itself
+        raise ModelConfigError(f"{source}: {error}; a definition has plain values only") from error
+    return copy
 
 
 def _check(
@@ -145,19 +160,27 @@ def _check(
 ) -> Definition:
     missing, unknown = sorted(REQUIRED - set(data)), sorted(map(str, set(data) - KEYS))
     if missing or unknown:
-        raise ModelConfigError(f"{source}: missing keys {missing}, unknown keys {unknown}")
+        raise ModelConfigError(f"{source}: missing keys {missing}, unknown keys {brief(unknown)}")
     depth = _positive(source, "depth_multiple", data["depth_multiple"])
     width = _positive(source, "width_multiple", data["width_multiple"])
     lines = [*_list(source, "backbone", data["backbone"]), *_list(source, "head", data["head"])]
+    if len(lines) > LAYERS:
+        raise ModelConfigError(f"{source}: {len(lines):,} layers, at most {LAYERS:,} are read")
     layers = tuple(_layer(source, i, line, depth) for i, line in enumerate(lines))
+    if sum(layer.number for layer in layers) > 2 * LAYERS:
+        raise ModelConfigError(f"{source}: its numbers give more than {2 * LAYERS:,} blocks")
     if not layers or layers[-1].module != "Detect":
         raise ModelConfigError(f"{source}: the last layer of the head must be Detect")
     size = data.get("input_size", 640)
-    if not isinstance(size, int) or size <= 0:
-        raise ModelConfigError(f"{source}: input_size must be a positive integer, got {size!r}")
+    if not is_integer(size, 1, SIDE):
+        raise ModelConfigError(
+            f"{source}: input_size must be a positive integer up to {SIDE:,}, got {brief(size)}"
+        )
     divisor = data.get("divisor", 8)
-    if isinstance(divisor, bool) or not isinstance(divisor, int) or divisor < 1:
-        raise ModelConfigError(f"{source}: divisor must be a positive integer, got {divisor!r}")
+    if not is_integer(divisor, 1, CHANNELS):
+        raise ModelConfigError(
+            f"{source}: divisor must be a positive integer up to {CHANNELS:,}, got {brief(divisor)}"
+        )
     return Definition(
         source=source,
         architecture=identity,
@@ -171,14 +194,14 @@ def _check(
 
 
 def _positive(source: str, key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 100:
-        raise ModelConfigError(f"{source}: {key} must be a number in (0, 100), got {value!r}")
+    if not is_number(value, 0, 100) or not 0 < value < 100:
+        raise ModelConfigError(f"{source}: {key} must be a number in (0, 100), got {brief(value)}")
     return float(value)
 
 
 def _list(source: str, key: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ModelConfigError(f"{source}: {key} must be a list of layers, got {value!r}")
+        raise ModelConfigError(f"{source}: {key} must be a list of layers, got {brief(value)}")
     return value
 
 
@@ -186,8 +209,10 @@ def _names(source: str, data: Mapping[str, Any], names: Sequence[str] | None) ->
     if names is not None:
         return tuple(names)
     nc = data["nc"]
-    if isinstance(nc, bool) or not isinstance(nc, int) or nc < 1:
-        raise ModelConfigError(f"{source}: nc must be a positive integer, got {nc!r}")
+    if not is_integer(nc, 1, CLASSES):
+        raise ModelConfigError(
+            f"{source}: nc must be a positive integer up to {CLASSES:,}, got {brief(nc)}"
+        )
     own = data.get("names")
     if own is None:
         return default_names(nc)
@@ -199,19 +224,20 @@ def _names(source: str, data: Mapping[str, Any], names: Sequence[str] | None) ->
 
 def _anchors(source: str, value: Any) -> Anchors:
     expected = (
-        f"{source}: anchors must be one list a level of w, h, w, h, ... in pixels, all positive, "
-        "the same number in every level"
+        f"{source}: anchors must be one list a level of w, h, w, h, ... in pixels, all positive "
+        f"and up to {PIXELS:,}, the same number in every level; got {brief(value)}"
     )
     try:
         levels = []
         for level in value:
             flat = [float(x) for item in level for x in _flat(item)]
             levels.append(tuple(zip(flat[::2], flat[1::2], strict=True)))
-    except (TypeError, ValueError) as error:
-        raise ModelConfigError(f"{expected}; got {value!r}") from error
-    sides = [x for level in levels for pair in level for x in pair]
-    if not sides or len({len(level) for level in levels}) != 1 or not min(sides) > 0:
-        raise ModelConfigError(f"{expected}; got {value!r}")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelConfigError(expected) from error
+    good = all(0 < x <= PIXELS for level in levels for pair in level for x in pair)
+    counts = {len(level) for level in levels}
+    if not good or len(levels) > LEVELS or len(counts) != 1 or not 0 < min(counts) <= ANCHORS:
+        raise ModelConfigError(expected)
     return tuple(levels)
 
 
@@ -222,19 +248,24 @@ def _flat(item: Any) -> Sequence[Any]:
 def _layer(source: str, index: int, line: Any, depth: float) -> Layer:
     where = f"{source}, layer {index}"
     if not isinstance(line, list) or len(line) != 4:
-        raise ModelConfigError(f"{where}: expected [from, number, module, args], got {line!r}")
+        raise ModelConfigError(f"{where}: expected [from, number, module, args], got {brief(line)}")
     origin, number, module, args = line
     origins = origin if isinstance(origin, list) else [origin]
-    if not origins or not all(isinstance(f, int) and not isinstance(f, bool) for f in origins):
-        raise ModelConfigError(f"{where}: from must be a layer index or a list, got {origin!r}")
+    if not origins or not all(is_integer(f, -LAYERS, LAYERS) for f in origins):
+        raise ModelConfigError(
+            f"{where}: from must be a layer index or a list, got {brief(origin)}"
+        )
     sources = tuple(index + f if f < 0 else f for f in origins)
     # -1 of the first layer is the image itself.
     if any(not -1 <= s < index or (s == -1 and index > 0) for s in sources):
-        raise ModelConfigError(f"{where}: from {origin!r} points to no earlier layer")
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ModelConfigError(f"{where}: number must be a positive integer, got {number!r}")
-    if not isinstance(module, str) or not isinstance(args, list):
-        raise ModelConfigError(f"{where}: module must be a name and args a list, got {line!r}")
+        raise ModelConfigError(f"{where}: from {brief(origin)} points to no earlier layer")
+    if not is_integer(number, 1, LAYERS):
+        raise ModelConfigError(
+            f"{where}: number must be a positive integer up to {LAYERS:,}, got {brief(number)}"
+        )
+    named = isinstance(module, str) and len(module) <= 60 and module.isprintable()
+    if not named or not isinstance(args, list):
+        raise ModelConfigError(f"{where}: module must be a name and args a list, got {brief(line)}")
     scaled = max(round(number * depth), 1) if number > 1 else number
     return Layer(index, sources, scaled, module, tuple(args))
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from itertools import repeat
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from ..contract.spec import ModelSpec, check_size
 from ..errors import InputSizeError, ModelConfigError
+from ..system.bounds import (
+    CHANNELS,
+    FACTOR,
+    KERNEL,
+    PARAMETERS,
+    STRIDE,
+    brief,
+    is_integer,
+)
 from .blocks import (
     SPPCSP,
     Bottleneck,
@@ -39,7 +50,7 @@ class Model(nn.Module):
 
     def __init__(self, definition: Definition) -> None:
         super().__init__()
-        layers, strides = _build_layers(definition)
+        layers, strides = _checked_layers(definition)
         size = (definition.input_size, definition.input_size)
         try:
             check_size(size, max(strides))
@@ -108,6 +119,20 @@ Scale = Callable[[int], int]
 Builder = Callable[[str, Layer, Sequence[Shape], Scale], tuple[nn.Module, Shape]]
 
 
+def _checked_layers(definition: Definition) -> tuple[nn.ModuleList, tuple[int, ...]]:
+    """`_build_layers`, of a network that can be held: its size is known before it is allocated."""
+    with torch.device("meta"):
+        layers, strides = _build_layers(definition)
+    if (count := sum(p.numel() for p in layers.parameters())) > PARAMETERS:
+        raise ModelConfigError(
+            f"{definition.source}: {count:,} parameters, at most {PARAMETERS:,} are built; check "
+            "width_multiple, nc and the channels"
+        )
+    if torch.get_default_device().type == "meta":
+        return layers, strides
+    return _build_layers(definition)
+
+
 def _build_layers(definition: Definition) -> tuple[nn.ModuleList, tuple[int, ...]]:
     """Modules in order, and the strides of the detection levels in pixels."""
     shapes: list[Shape] = []
@@ -127,6 +152,12 @@ def _build_layers(definition: Definition) -> tuple[nn.ModuleList, tuple[int, ...
                 known = ", ".join([*_BUILDERS, "Detect"])
                 raise ModelConfigError(f"{where}: unknown module; there are {known}")
             module, shape = builder(where, layer, inputs, definition.channels)
+        channels, stride = shape
+        if not (0 < channels <= CHANNELS and Fraction(1, FACTOR) <= stride <= STRIDE):
+            raise ModelConfigError(
+                f"{where}: gives {brief(channels)} channels of stride {brief(str(stride))}; at "
+                f"most {CHANNELS:,} and {STRIDE:,} are built"
+            )
         modules.append(module)
         shapes.append(shape)
     return modules, strides
@@ -136,7 +167,9 @@ def _detect(
     where: str, layer: Layer, inputs: Sequence[Shape], definition: Definition
 ) -> tuple[nn.Module, tuple[int, ...]]:
     if layer.args != ("nc", "anchors"):
-        raise ModelConfigError(f"{where}: args must be [nc, anchors], got {list(layer.args)}")
+        raise ModelConfigError(
+            f"{where}: args must be [nc, anchors], got {brief(list(layer.args))}"
+        )
     if len(inputs) != len(definition.anchors):
         raise ModelConfigError(
             f"{where}: {len(inputs)} levels, but {len(definition.anchors)} lists of anchors"
@@ -151,9 +184,12 @@ def _detect(
 def _integers(where: str, layer: Layer, counts: tuple[int, ...], expected: str) -> list[int]:
     """The arguments as positive integers, or an error that says what was expected."""
     args = layer.args
-    good = all(isinstance(a, int) and not isinstance(a, bool) and a > 0 for a in args)
-    if len(args) not in counts or not good:
-        raise ModelConfigError(f"{where}: args must be {expected}, got {list(args)}")
+    highest = (CHANNELS, KERNEL, FACTOR)
+    if len(args) not in counts or not all(map(is_integer, args, repeat(1), highest)):
+        raise ModelConfigError(
+            f"{where}: args must be {expected}, positive integers up to "
+            f"{', '.join(map(str, highest[: max(counts)]))}, got {brief(list(args))}"
+        )
     return list(args)
 
 
@@ -218,12 +254,14 @@ def _upsample(
     channels, stride = _single(where, inputs)
     _once(where, layer)
     match layer.args:
-        case ("None" | None, int(factor), "nearest") if factor > 1:
+        case ("None" | None, int(factor), "nearest") if 1 < factor <= FACTOR:
             return nn.Upsample(scale_factor=float(factor), mode="nearest"), (
                 channels,
                 stride / factor,
             )
-    raise ModelConfigError(f"{where}: args must be [None, factor, nearest], got {list(layer.args)}")
+    raise ModelConfigError(
+        f"{where}: args must be [None, factor, nearest], got {brief(list(layer.args))}"
+    )
 
 
 def _concat(
@@ -231,7 +269,7 @@ def _concat(
 ) -> tuple[nn.Module, Shape]:
     _once(where, layer)
     if layer.args != (1,):
-        raise ModelConfigError(f"{where}: args must be [1], got {list(layer.args)}")
+        raise ModelConfigError(f"{where}: args must be [1], got {brief(list(layer.args))}")
     strides = {stride for _, stride in inputs}
     if len(strides) != 1:
         found = sorted(float(s) for s in strides)

@@ -38,6 +38,8 @@ MODULE_PARTS: Final = 100_000
 """Modules, parameters and buffers of a pickled network, counted as often as they are reached."""
 ONNX_FIELDS: Final = 10_000
 """Parts of the outermost message of an ONNX file."""
+LARGEST: Final = 1_000_000_000
+"""Any number of a ModelSpec."""
 DIGITS: Final = 400
 """Characters of a number in a text: float64 needs up to 330."""
 
@@ -55,6 +57,8 @@ STRIDE: Final = 1_024
 BATCH: Final = 65_536
 ROWS: Final = 10_000_000
 """Rows of an output."""
+VALUES: Final = 1 << 24
+"""Values of an input beside the images."""
 LAYERS: Final = 1_024
 """Layers of a definition or a Darknet cfg, and blocks of a layer."""
 CHANNELS: Final = 65_536
@@ -62,7 +66,7 @@ KERNEL: Final = 127
 """A side of a window."""
 FACTOR: Final = 64
 """A stride or a factor of upsampling of one layer."""
-PARAMETERS: Final = 1_000_000_000
+PARAMETERS: Final = 600_000_000
 """Of a whole network; yolov4-p7 has 287 million."""
 
 

@@ -6,23 +6,26 @@ Every reader of such a text goes through here and gets plain values, or an error
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import MissingExtraError, YOLOv4Error
-from .bounds import DEPTH, DIGITS, JSON_BYTES, JSON_VALUES, YAML_BYTES, YAML_VALUES
+from .bounds import DEPTH, DIGITS, JSON_BYTES, JSON_VALUES, YAML_BYTES, YAML_VALUES, brief
+from .text import decode_text
 
 Raised = type[YOLOv4Error]
 """The class of the error that a caller wants."""
+MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 NUMBER_TAGS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_bounded(path: str | Path, limit: int, error: Raised) -> str:
-    """The UTF-8 text of a file of at most `limit` bytes; a byte-order mark is left out.
+    """The text of a file of at most `limit` bytes, UTF-8 or UTF-16; see `decode_text`.
 
     Raises:
-        error: it is missing, a folder, larger, no UTF-8, or may not be read.
+        error: it is missing, a folder, larger, no such text, or may not be read.
     """
     try:
         with Path(path).open("rb") as file:
@@ -35,37 +38,32 @@ def read_bounded(path: str | Path, limit: int, error: Raised) -> str:
     if len(data) > limit:
         raise error(f"{path} has more than {limit:,} bytes, far more than such a file needs")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as cause:
-        raise error(f"{path} is no UTF-8 text (byte {cause.start:,})") from cause
+        return decode_text(data)
+    except ValueError as cause:
+        raise error(f"{path} cannot be read as UTF-8 text: {cause}") from cause
 
 
-def load_yaml(path: str | Path, error: Raised, limit: int = YAML_BYTES) -> Any:
-    """The values in a YAML file; see `parse_yaml`.
-
-    Raises:
-        error: the file cannot be read, or as `parse_yaml`.
-    """
-    return parse_yaml(read_bounded(path, limit, error), str(path), error)
-
-
-def parse_yaml(text: str, source: str, error: Raised) -> Any:
-    """Plain values from YAML: no object is ever made from a tag.
+def load_yaml(path: str | Path, error: Raised, texts: bool = False) -> Any:
+    """Plain values from a YAML file of one document: no object is ever made from a tag.
 
     Args:
-        text: one document.
-        source: what to call it in messages.
+        path: the file.
         error: the class to raise.
+        texts: give every value as the text that is written there; YAML reads no, 1.10, 007 and ~
+            as False, 1.1, 7 and None.
 
     Raises:
-        error: no YAML, or beyond the bounds; aliases count as often as they are named.
+        error: it cannot be read, is no YAML, has a key twice, or lies beyond the bounds; aliases
+            count as often as they are named.
         MissingExtraError: PyYAML is not installed.
     """
     try:
         import yaml
     except ImportError as cause:
         raise MissingExtraError("Reading a YAML file", "torch", "pyyaml") from cause
+    text = read_bounded(path, YAML_BYTES, error)
     safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader_class = _texts_of(safe) if texts else safe
     try:
         depth = 0
         # The parser does not recurse: nesting is bounded before anything follows it.
@@ -77,7 +75,7 @@ def parse_yaml(text: str, source: str, error: Raised) -> Any:
             depth += opens - closes
             if depth > DEPTH:
                 raise ValueError(f"more than {DEPTH} levels inside one another")
-        loader = safe(text)
+        loader = loader_class(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -93,7 +91,13 @@ def parse_yaml(text: str, source: str, error: Raised) -> Any:
     ) as cause:  # fmt: skip
         told = isinstance(cause, yaml.YAMLError | ValueError | RecursionError)
         what = _first(cause) if told else "a value that does not fit its tag"
-        raise error(f"{source} is not valid YAML: {what}") from cause
+        raise error(f"{path} is not valid YAML: {what}") from cause
+
+
+def _texts_of(safe: Any) -> Any:
+    """A loader that only knows what `<<` means."""
+    merge = {"<": [(MERGE_TAG, re.compile("^<<$"))]}
+    return type("Texts", (safe,), {"yaml_implicit_resolvers": merge})
 
 
 def _measure(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
@@ -110,8 +114,10 @@ def _measure(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, 
         node.value.encode()  # half a character is none
         size, depth = 1 + len(node.value) // 16, 0
     else:
-        parts = [part for entry in node.value
-                 for part in (entry if isinstance(entry, tuple) else (entry,))]  # fmt: skip
+        parts = node.value
+        if parts and isinstance(parts[0], tuple):
+            _check_keys(parts)
+            parts = [part for entry in parts for part in entry]
         measured = [_measure(part, known) for part in parts]
         size = 1 + sum(size for size, _ in measured)
         depth = 1 + max((depth for _, depth in measured), default=0)
@@ -119,6 +125,22 @@ def _measure(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, 
         raise ValueError(f"more than {YAML_VALUES:,} values or {DEPTH} levels, aliases counted")
     known[id(node)] = size, depth
     return size, depth
+
+
+def _check_keys(entries: list[tuple[Any, Any]]) -> None:
+    """A ValueError for a key that a mapping has twice: YAML would take the last one silently."""
+    values: dict[str, Any] = {}
+    for key, value in entries:
+        if not isinstance(key.value, str) or key.tag == MERGE_TAG:
+            continue
+        if key.value in values:
+            shown = [brief(n.value) if isinstance(n.value, str) else "a list or mapping"
+                     for n in (values[key.value], value)]  # fmt: skip
+            raise ValueError(
+                f"line {key.start_mark.line + 1}: the key {brief(key.value)} is there twice "
+                f"({' and '.join(shown)}); keep one"
+            )
+        values[key.value] = value
 
 
 def parse_json(text: str | bytes, source: str, error: Raised, limit: int = JSON_BYTES) -> Any:

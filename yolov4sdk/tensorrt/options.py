@@ -10,6 +10,7 @@ from typing import Any
 
 from ..contract.spec import ModelSpec
 from ..errors import InputSizeError, SettingError, TensorError
+from ..system.bounds import BATCH, SIDE, brief, is_integer
 from ..system.option import about, check
 
 _PANEL = "TensorRT (--engine trt, trt-rtx)"
@@ -33,9 +34,12 @@ class Profile:
     def __post_init__(self) -> None:
         heights, widths = zip(*self.size, strict=True)
         for name, values in (("batch", self.batch), ("height", heights), ("width", widths)):
-            if len(values) != 3 or min(values) < 1 or list(values) != sorted(values):
+            highest = BATCH if name == "batch" else SIDE
+            good = len(values) == 3 and all(is_integer(value, 1, highest) for value in values)
+            if not good or list(values) != sorted(values):
                 raise SettingError(
-                    f"a profile has a least, usual and largest {name}, in this order; got {values}"
+                    f"a profile has a least, usual and largest {name}, in this order, from 1 to "
+                    f"{highest:,}; got {brief(values)}"
                 )
 
     @classmethod

@@ -17,7 +17,9 @@ from typing import Any, Final
 
 from ..contract.spec import ModelSpec
 from ..errors import EngineMismatchError, SpecError, TruncatedFileError
+from ..system.bounds import JSON_BYTES, brief
 from ..system.cuda_driver import Gpu
+from ..system.documents import parse_json, read_bounded
 from .options import Profile
 
 FORMAT_VERSION: Final = 1
@@ -93,11 +95,13 @@ class Sidecar:
             SpecError: no JSON, another version, a missing, unknown or wrong field.
             EngineMismatchError: a key is given, and the signature is missing or another one.
         """
+        data = parse_json(text, str(source), SpecError)
         try:
-            data = json.loads(text)
             version = data.pop("format_version")
             if version != FORMAT_VERSION:
-                raise ValueError(f"format version {version}, this SDK reads {FORMAT_VERSION}")
+                raise ValueError(
+                    f"format version {brief(version)}, this SDK reads {FORMAT_VERSION}"
+                )
             signature = data.pop("hmac", None)
             signed = {"format_version": version, **data}
             data["spec"] = ModelSpec.from_json(json.dumps(data["spec"]))
@@ -106,9 +110,9 @@ class Sidecar:
             sidecar = cls(**data)
             for f in fields(cls):
                 _check_type(f.name, getattr(sidecar, f.name), str(f.type))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise SpecError(
-                f"{source} does not describe an engine: {error}; build the engine again"
+                f"{source} does not describe an engine: {str(error)[:300]}; build the engine again"
             ) from error
         if key is not None and not hmac.compare_digest(str(signature), _sign(signed, key)):
             raise EngineMismatchError(
@@ -126,13 +130,9 @@ def sidecar_path(engine: Path) -> Path:
 def read_sidecar(engine: Path) -> Sidecar | None:
     """The sidecar of an engine, None where there is none; see `Sidecar.from_json`."""
     path = sidecar_path(engine)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path} is no JSON; build the engine again") from error
-    return Sidecar.from_json(text, path, engine_key())
+    return Sidecar.from_json(read_bounded(path, JSON_BYTES, SpecError), path, engine_key())
 
 
 def engine_key() -> bytes | None:
@@ -206,7 +206,7 @@ def capability_fits(capabilities: tuple[str, ...], here: str) -> bool:
 
 
 def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".") if part.isdigit()]
+    return [int(part) for part in version[:60].split(".") if part.isdecimal()]
 
 
 def _sign(data: Mapping[str, Any], key: bytes) -> str:
@@ -222,6 +222,6 @@ def _check_type(name: str, value: Any, kind: str) -> None:
     }  # fmt: skip
     expected = kinds.get(kind)
     if expected is not None and not isinstance(value, expected):
-        raise TypeError(f"{name} is {value!r}, expected {kind}")
+        raise TypeError(f"{name} is {brief(value)}, expected {kind}")
     if name == "capabilities" and not all(isinstance(one, str) for one in value):
-        raise TypeError(f"capabilities must be strings, got {value!r}")
+        raise TypeError(f"capabilities must be strings, got {brief(value)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...errors import ModelConfigError
+from ...system.bounds import CFG_BYTES, CHANNELS, LAYERS, brief
 
 KINDS: Final[Mapping[str, str]] = {
     "net": "net",
@@ -68,12 +69,15 @@ class Section:
             return default
         return self._numbers(key, "a number", self.options[key].value)[0]
 
-    def integer(self, key: str, default: int, low: int = 1) -> int:
-        """The value as an integer of at least `low`."""
+    def integer(self, key: str, default: int, low: int = 1, high: int = CHANNELS) -> int:
+        """The value as an integer from `low` to `high`."""
         value = self.number(key, default)
-        if value != int(value) or value < low:
+        if value != int(value) or not low <= value <= high:
             raise failure(
-                self, key, f"must be an integer of at least {low}, got {self.text(key, '')!r}"
+                self,
+                key,
+                f"must be an integer of at least {low} and at most {high}, "
+                f"got {brief(self.text(key, ''))}",
             )
         return int(value)
 
@@ -95,7 +99,7 @@ class Section:
         """A list of integers separated by commas."""
         values = self.numbers(key)
         if any(v != int(v) for v in values):
-            raise failure(self, key, f"must hold integers, got {self.options[key].value!r}")
+            raise failure(self, key, f"must hold integers, got {brief(self.options[key].value)}")
         return [int(v) for v in values]
 
     def _numbers(self, key: str, wanted: str, *items: str) -> list[float]:
@@ -104,7 +108,7 @@ class Section:
         except ValueError:
             values = [math.nan]
         if not all(map(math.isfinite, values)):
-            raise failure(self, key, f"must be {wanted}, got {self.options[key].value!r}")
+            raise failure(self, key, f"must be {wanted}, got {brief(self.options[key].value)}")
         return values
 
 
@@ -114,7 +118,7 @@ def failure(section: Section, key: str, message: str, line: int | None = None) -
         line = section.options[key].line if key in section.options else section.line
     layer = f", layer {section.index}" if section.index >= 0 else ""
     return ModelConfigError(
-        f"{section.source}, line {line}, [{section.kind}]{layer}: {key} {message}"
+        f"{section.source}, line {line}, [{section.kind}]{layer}: {key[:60]} {message}"
     )
 
 
@@ -127,6 +131,8 @@ def parse_cfg(text: str, source: str = "the cfg") -> list[Section]:
     Raises:
         ModelConfigError: a section that is not known here, or a line that is none of these.
     """
+    if len(text) > CFG_BYTES:
+        raise ModelConfigError(f"{source} has more than {CFG_BYTES:,} bytes; is it a cfg?")
     sections: list[Section] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.replace(";", "#").split("#")[0].strip().lstrip("\ufeff")
@@ -137,10 +143,12 @@ def parse_cfg(text: str, source: str = "the cfg") -> list[Section]:
             kind = KINDS.get(line[1:-1].strip()) if line.endswith("]") else None
             if kind is None:
                 raise ModelConfigError(
-                    f"{where}: unknown section {line}; there are {', '.join(sorted(KINDS))}"
+                    f"{where}: unknown section {line[:60]}; there are {', '.join(sorted(KINDS))}"
                 )
             if (kind == "net") != (not sections):
                 raise ModelConfigError(f"{where}: [net] must be the first section, and only that")
+            if len(sections) > LAYERS:
+                raise ModelConfigError(f"{where}: more than {LAYERS:,} sections")
             sections.append(Section(source, kind, number, len(sections) - 1))
             continue
         key, equals, value = (part.strip() for part in line.partition("="))

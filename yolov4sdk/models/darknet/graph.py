@@ -9,6 +9,7 @@ from typing import Final
 
 from ...contract.spec import Anchors, Decoding, check_size
 from ...errors import InputSizeError, ModelConfigError
+from ...system.bounds import ANCHORS, CHANNELS, CLASSES, FACTOR, KERNEL, PARAMETERS, PIXELS, brief
 from .cfg import Section, failure, parse_cfg
 from .keys import READ, check_keys
 
@@ -151,6 +152,7 @@ def load_graph(text: str, source: str = "the cfg") -> Graph:
     for section in sections:
         check_keys(section)
         layers.append(_BUILDERS[section.kind](section, layers))
+    _check_parameters(source, layers)
     heads = sorted((y for y in layers if isinstance(y, Yolo)), key=lambda head: head.stride)
     _check_heads(source, layers, heads)
     return Graph(
@@ -160,6 +162,20 @@ def load_graph(text: str, source: str = "the cfg") -> Graph:
         layers=tuple(layers),
         heads=tuple(heads),
     )
+
+
+def _check_parameters(source: str, layers: Sequence[Layer]) -> None:
+    count = sum(
+        conv.channels * (conv.c_in // conv.groups) * conv.size**2
+        for conv in layers
+        if isinstance(conv, Convolution)
+    )
+    widest = max((layer.channels for layer in layers), default=0)
+    if count > PARAMETERS or widest > CHANNELS:
+        raise ModelConfigError(
+            f"{source}: {count:,} parameters and up to {widest:,} channels; at most "
+            f"{PARAMETERS:,} and {CHANNELS:,} are read"
+        )
 
 
 def _size(net: Section, stride: int) -> tuple[int, int]:
@@ -238,15 +254,15 @@ def _activation(section: Section, default: str) -> str:
     name = section.text("activation", default)
     if name not in ACTIVATIONS:
         raise failure(
-            section, "activation", f"must be one of {', '.join(ACTIVATIONS)}, got {name!r}"
+            section, "activation", f"must be one of {', '.join(ACTIVATIONS)}, got {brief(name)}"
         )
     return name
 
 
 def _convolution(section: Section, layers: Sequence[Layer]) -> Convolution:
     source, c_in, stride = _source(section, layers)
-    filters, size = section.integer("filters", 1), section.integer("size", 1)
-    step, groups = section.integer("stride", 1), section.integer("groups", 1)
+    filters, size = section.integer("filters", 1), section.integer("size", 1, high=KERNEL)
+    step, groups = section.integer("stride", 1, high=FACTOR), section.integer("groups", 1)
     # As Darknet has it: pad=1 means half of the kernel, whatever padding says.
     padding = size // 2 if section.flag("pad") else section.integer("padding", 0, low=0)
     _same(section, size, step, 2 * padding, "an odd size with pad=1")
@@ -270,8 +286,8 @@ def _convolution(section: Section, layers: Sequence[Layer]) -> Convolution:
 
 def _maxpool(section: Section, layers: Sequence[Layer]) -> MaxPool:
     source, channels, stride = _source(section, layers)
-    step = section.integer("stride", 1)
-    size = section.integer("size", step)
+    step = section.integer("stride", 1, high=FACTOR)
+    size = section.integer("size", step, high=KERNEL)
     padding = section.integer("padding", size - 1, low=0)
     _same(section, size, step, padding, "padding=size-1, which is the default")
     return MaxPool(
@@ -311,7 +327,7 @@ def _shortcut(section: Section, layers: Sequence[Layer]) -> Shortcut:
 
 def _upsample(section: Section, layers: Sequence[Layer]) -> Upsample:
     source, channels, stride = _source(section, layers)
-    factor = section.integer("stride", 2)
+    factor = section.integer("stride", 2, high=FACTOR)
     return Upsample(section.index, section.where, (source,), channels, stride / factor, factor)
 
 
@@ -319,7 +335,7 @@ def _yolo(section: Section, layers: Sequence[Layer]) -> Yolo:
     conv = layers[-1] if layers else None
     if not isinstance(conv, Convolution):
         raise ModelConfigError(f"{section.where}: a [convolutional] section must come before it")
-    classes, anchors = section.integer("classes", 20), _anchors(section)
+    classes, anchors = section.integer("classes", 20, high=CLASSES), _anchors(section)
     new_coords = section.flag("new_coords")
     if conv.channels != len(anchors) * (5 + classes):
         raise failure(
@@ -356,8 +372,8 @@ def _yolo(section: Section, layers: Sequence[Layer]) -> Yolo:
 
 def _anchors(section: Section) -> tuple[tuple[float, float], ...]:
     """The (w, h) pairs that the mask picks."""
-    sides, number = section.numbers("anchors"), section.integer("num", 1)
-    if len(sides) != 2 * number or min(sides) <= 0:
+    sides, number = section.numbers("anchors"), section.integer("num", 1, high=ANCHORS)
+    if len(sides) != 2 * number or not 0 < min(sides) <= max(sides) <= PIXELS:
         raise failure(
             section, "anchors", f"must be num={number} positive pairs w,h, got {len(sides)} numbers"
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelConfigError, NamesError
+from ...system.bounds import CFG_BYTES
 from ...system.files import sha256
 from ..definition import load_definition
 from ..model import Model
@@ -68,7 +69,9 @@ def _graph(path: Path) -> Graph:
     if not path.is_file():
         raise ModelConfigError(f"no Darknet cfg at {path}; check the path")
     # Comments may be of any encoding; a key that is not ASCII is unknown anyway.
-    return load_graph(path.read_bytes().decode("utf-8-sig", errors="replace"), str(path))
+    with path.open("rb") as file:
+        text = file.read(CFG_BYTES + 1).decode("utf-8-sig", errors="replace")
+    return load_graph(text, str(path))
 
 
 def _model(
