@@ -78,7 +78,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     allowed, name = _SCALARS[hint]
     if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
         raise TypeError(f"{where} must be {name}, got {brief(value)}")
-    if isinstance(value, int | float) and not is_number(value, -LARGEST, LARGEST):
+    if hint in (int, float) and not is_number(value, -LARGEST, LARGEST):
         raise TypeError(f"{where} must be finite and at most {LARGEST:,}, got {brief(value)}")
     return float(value) if hint is float else value
 
