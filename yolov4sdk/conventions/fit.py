@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from ..contract.contract import (
@@ -17,12 +17,10 @@ from ..contract.contract import (
     Size,
     grid_rows,
 )
+from ..contract.onnx_graph import GraphFacts, GraphTensor
 from ..contract.schema import read
 from ..errors import SettingError, SpecError, YOLOv4Error
 from .base import Convention
-
-Shape = tuple[int | None, ...]
-"""None where a dimension is not fixed."""
 
 KNOWN_EXTRAS: Final = (
     ExtraInput("orig_target_sizes", "size_wh", "int64"),
@@ -31,29 +29,6 @@ KNOWN_EXTRAS: Final = (
     ExtraInput("pixel_mask", "mask", "int64"),
 )
 """Inputs beside the images that exports of several families have, by their usual names."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Name, NumPy dtype and shape of an input or output."""
-
-    name: str
-    dtype: str
-    shape: Shape
-
-
-@dataclass(frozen=True)
-class GraphFacts:
-    """What a file says of its graph without being run.
-
-    Attributes:
-        inputs, outputs: in the graph's order; initialisers are no inputs.
-        metadata: the strings that the exporter left in the file.
-    """
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Misfit(SpecError):
@@ -171,7 +146,7 @@ def _input(
     return replace(declared, **values), batch
 
 
-def _dtype(declared: InputContract, image: Tensor) -> dict[str, Any]:
+def _dtype(declared: InputContract, image: GraphTensor) -> dict[str, Any]:
     if image.dtype not in ("float32", "float16", "uint8"):
         raise Misfit(f"an input of {image.dtype}; expected float32, float16 or uint8")
     if image.dtype == declared.dtype:
@@ -231,7 +206,9 @@ def _filled(
     return replace(declared, classes=count, rows=rows, topk=topk)
 
 
-def _found(tensor: OutputTensor, named: Mapping[str, Tensor], facts: GraphFacts) -> Tensor:
+def _found(
+    tensor: OutputTensor, named: Mapping[str, GraphTensor], facts: GraphFacts
+) -> GraphTensor:
     if tensor.name is not None:
         if tensor.name not in named:
             raise Misfit(f"no output {tensor.name!r} among {', '.join(named)}")
@@ -241,7 +218,7 @@ def _found(tensor: OutputTensor, named: Mapping[str, Tensor], facts: GraphFacts)
     return facts.outputs[tensor.position]
 
 
-def _axes(tensor: OutputTensor, found: Tensor) -> dict[str, int | None]:
+def _axes(tensor: OutputTensor, found: GraphTensor) -> dict[str, int | None]:
     if len(found.shape) != len(tensor.axes):
         raise Misfit(f"{found.name} has {len(found.shape)} axes, declared are {tensor.axes}")
     for size, axis in zip(found.shape, tensor.axes, strict=True):
@@ -256,7 +233,7 @@ def _axes(tensor: OutputTensor, found: Tensor) -> dict[str, int | None]:
 
 
 def _columns(
-    tensor: OutputTensor, declared: OutputContract, found: Tensor,
+    tensor: OutputTensor, declared: OutputContract, found: GraphTensor,
     sizes: Mapping[str, int | None], slots: int | None,
 ) -> int | None:  # fmt: skip
     """Columns of scores that an output has; those found before where it has none."""

@@ -1,0 +1,204 @@
+"""A foreign graph rewritten so that it takes uint8 RGB pixels and ends in our own outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from yolov4sdk.contract.contract import (
+    OUTPUTS,
+    GraphContract,
+    InputContract,
+    OutputTensor,
+    Size,
+    decoded,
+)
+from yolov4sdk.conventions.arithmetic import candidates, slots
+from yolov4sdk.conventions.declared import names_images
+from yolov4sdk.errors import ExportError
+
+from .nodes import GraphWriter, Node
+
+OLDEST_OPSET: Final = 13
+"""The first in which Squeeze and ReduceSum take their axes as inputs."""
+INPUT: Final = "images"
+_FOREIGN: Final = "adopted/"
+
+
+def rewrite(model: onnx.ModelProto, contract: GraphContract) -> tuple[Any, GraphContract]:
+    """The rewritten model and its contract.
+
+    Args:
+        model: of one of the declared forms; it is changed.
+        contract: what it takes and gives, as `conventions.fit` found it.
+
+    Returns:
+        A model with the input uint8 RGB [B, H, W, 3] `images`, outputs `boxes`, `scores` and
+        perhaps `class_ids`; and the contract of that.
+
+    Raises:
+        ExportError: an opset too old, or rows of several images in one list.
+    """
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < OLDEST_OPSET:
+        raise ExportError(
+            f"the graph has opset {opset}; adopting needs {OLDEST_OPSET} or newer: export it "
+            f"again with a newer opset, or convert it with onnx.version_converter"
+        )
+    if names_images(contract.output) and contract.batch != 1:
+        contract = replace(contract, batch=1)  # its rows cannot be told apart in a graph
+    graph, size = model.graph, contract.input.size
+    fixed = not contract.input.dynamic or _needs_size(contract)
+    _rename(graph, {INPUT: _FOREIGN + INPUT} | {name: _FOREIGN + name for name in OUTPUTS})
+    before = _in_front(graph, contract, size)
+    after = _behind(graph, contract, size)
+    own = decoded(contract).output
+    del graph.input[:], graph.output[:]
+    sides: list[int | str] = [*size] if fixed else ["height", "width"]
+    batch: int | str = contract.batch or "batch"
+    graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, *sides, 3]))
+    rows: int | str = own.topk or own.rows or own.count(size) or "rows"
+    shapes: dict[str, list[int | str]] = {"boxes": [batch, rows, 4], "scores": [batch, rows]}
+    if own.per_class:
+        shapes["scores"].append(own.classes)
+    else:
+        shapes["class_ids"] = [batch, rows]
+    for name, shape in shapes.items():
+        kind = TensorProto.INT64 if OUTPUTS[name] == "int64" else TensorProto.FLOAT
+        graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+    nodes = [*before.nodes, *graph.node, *after.nodes]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*before.constants, *after.constants])
+    taken = InputContract(
+        name=INPUT, layout="NHWC", dtype="uint8", scale=1.0, resize=contract.input.resize,
+        size=size, dynamic=not fixed, multiple=contract.input.multiple,
+    )  # fmt: skip
+    return model, GraphContract(taken, own, contract.batch)
+
+
+def _needs_size(contract: GraphContract) -> bool:
+    output = contract.output
+    return bool(output.grid) or output.unit == "fraction" or bool(contract.input.extra)
+
+
+def _in_front(graph: onnx.GraphProto, contract: GraphContract, size: Size) -> GraphWriter:
+    """From uint8 RGB [B, H, W, 3] to the graph's own inputs."""
+    writer, taken = GraphWriter(f"{_FOREIGN}in/"), contract.input
+    pixels = writer.value(INPUT)
+    x = pixels
+    if taken.color == "BGR":
+        x = writer.take(x, (2, 1, 0))
+    if taken.dtype != "uint8":
+        x = writer.floats(x)
+        if taken.scale != 1:
+            x = x * np.float32(taken.scale)
+        if any(taken.mean):
+            x = x - np.array(taken.mean, np.float32)
+        if any(one != 1 for one in taken.std):
+            x = x / np.array(taken.std, np.float32)
+        if taken.dtype == "float16":
+            x = writer.node("Cast", x, to=TensorProto.FLOAT16)
+    if taken.planar:
+        x = writer.node("Transpose", x, perm=[0, 3, 1, 2])
+    if taken.layout == "CHW":
+        x = writer.node("Squeeze", x, np.array([0], np.int64))
+    writer.rename(x, _input_name(graph, taken.name))
+    for extra in taken.extra:
+        one = extra.array(1, size)
+        if contract.batch is not None:
+            value = writer.node("Identity", np.repeat(one, contract.batch, axis=0))
+        else:
+            batch = writer.node("Slice", writer.node("Shape", pixels), *_one(0), *_one(1))
+            shape = writer.node("Concat", batch, np.array(one.shape[1:], np.int64), axis=0)
+            value = writer.node("Expand", one, shape)
+        writer.rename(value, _input_name(graph, extra.name))
+    return writer
+
+
+def _one(value: int) -> tuple[Any]:
+    return (np.array([value], np.int64),)
+
+
+def _input_name(graph: onnx.GraphProto, declared: str) -> str:
+    names = {value.name for value in graph.input}
+    return declared if declared in names else _FOREIGN + declared
+
+
+def _behind(graph: onnx.GraphProto, contract: GraphContract, size: Size) -> GraphWriter:
+    """From the graph's own outputs to boxes, scores and class ids."""
+    writer, output = GraphWriter(f"{_FOREIGN}out/"), contract.output
+    names = [value.name for value in graph.output]
+    tensors: dict[str, Node] = {}
+    for tensor in output.tensors:
+        name = names[tensor.position] if tensor.position is not None else str(tensor.name)
+        if name not in names:
+            name = _FOREIGN + name
+        x = _rows(writer, writer.value(name), tensor, contract)
+        held = tensors.get(tensor.role)
+        tensors[tensor.role] = x if held is None else writer.node("Concat", held, x, axis=1)
+    boxes, scores, labels = candidates(tensors, contract, size, writer)
+    writer.rename(boxes, "boxes")
+    writer.rename(scores, "scores")
+    if labels is not None:
+        writer.rename(labels, "class_ids")
+    return writer
+
+
+def _rows(writer: GraphWriter, x: Node, tensor: OutputTensor, contract: GraphContract) -> Node:
+    """As `conventions.base.roles`: axes in the order [B, N, C] or [B, N]."""
+    axes = tensor.axes
+    if "1" in axes:
+        at = [i for i, axis in enumerate(axes) if axis == "1"]
+        x, axes = writer.node("Squeeze", x, np.array(at, np.int64)), axes.replace("1", "")
+    if "B" not in axes:
+        x, axes = writer.node("Unsqueeze", x, np.array([0], np.int64)), f"B{axes}"
+    if axes in ("BNC", "BN"):
+        return x
+    if axes == "BCN":
+        return writer.node("Transpose", x, perm=[0, 2, 1])
+    if axes == "B":
+        return writer.node("Reshape", x, np.array([-1, 1], np.int64))
+    # Maps of cells. K is anchors times columns: [B, K, H, W] -> [B, A, C, HW].
+    if "K" in axes:
+        boxes = contract.output.grid[tensor.level or 0][1]
+        columns = _map_columns(tensor, contract)
+        if axes == "BHWK":
+            x = writer.node("Transpose", x, perm=[0, 3, 1, 2])
+        x = writer.node("Reshape", x, np.array([0, boxes, columns, -1], np.int64))
+        x = writer.node("Transpose", x, perm=[0, 1, 3, 2])
+    else:
+        columns = _map_columns(tensor, contract)
+        x = writer.node("Transpose", x, perm=[axes.index(a) for a in "BAHWC" if a in axes])
+    return writer.node("Reshape", x, np.array([0, -1, columns], np.int64))
+
+
+def _map_columns(tensor: OutputTensor, contract: GraphContract) -> int:
+    """Columns of one box in a map."""
+    output = contract.output
+    widths = {"box": 4 * (output.bins or 1), "scores": slots(output)}
+    if tensor.role == "packed":
+        return sum(widths.get(column, 1) for column in tensor.columns)
+    return {"boxes": widths["box"], "scores": widths["scores"]}.get(tensor.role, 1)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Rename values everywhere in a graph, in the graphs inside its nodes too."""
+    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        value.name = names.get(value.name, value.name)
+    for node in _nodes(graph):
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _nodes(inner)
