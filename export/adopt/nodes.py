@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-Constant = NDArray[Any] | float | int
+Constant = NDArray[Any] | np.generic | float | int
 
 
 class Node:

@@ -131,7 +131,8 @@ def _values(data: bytes, path: Path) -> list[tuple[int, int | bytes]]:
     """(number, value) of all fields of a small message."""
     import io
 
-    stream, found = io.BytesIO(data), []
+    stream = io.BytesIO(data)
+    found: list[tuple[int, int | bytes]] = []
     while stream.tell() < len(data):
         number, wire = divmod(_varint(stream, path), 8)
         if wire == 0:
