@@ -67,9 +67,14 @@ class LossSettings:
     iou: Literal["giou", "ciou"] = field(default="ciou", metadata=about("Overlap that is learnt."))
     box_gain: float = field(default=0.05, metadata=about("Weight of boxes.", low=0))
     objectness_gain: float = field(default=1.0, metadata=about("Weight of objectness.", low=0))
-    class_gain: float = field(
-        default=0.5, metadata=about("Weight of classes, for 80 of them.", low=0)
-    )
+    class_gain: float = field(default=0.5, metadata=about("Weight of classes.", low=0))
+    class_gain_of_80: bool = field(
+        default=True,
+        metadata=about(
+            "Scale the class gain by classes / 80, as published.",
+            names=("--class-gain-of-80/--class-gain-as-is",), shown="by recipe",
+        ),
+    )  # fmt: skip
     focal: float = field(
         default=0.0, metadata=about("Gamma of the focal loss; 0 is cross-entropy.", low=0)
     )

@@ -53,6 +53,13 @@ class TrainSettings:
             panel=_RUN, names=("--from-scratch",), shown="off",
         ),
     )  # fmt: skip
+    recipe: Literal["own", "authors"] | None = field(  # a name for the record: see `recipes`
+        default=None,
+        metadata=about(
+            "Settings that go together: own, or the published ones.", panel=_RUN,
+            shown="own; authors for full-size models on 80 classes",
+        ),
+    )  # fmt: skip
     weights: str | None = field(  # its architecture replaces `model`
         default=None,
         metadata=about(
@@ -228,8 +235,10 @@ class TrainSettings:
     def loss_of(self, class_count: int) -> LossSettings:
         """The loss settings for a model of so many classes.
 
-        The design's gain is for 80 classes; the loss is a mean over classes.
+        The published gain is for 80 classes; the loss is a mean over classes.
         """
+        if not self.loss.class_gain_of_80:
+            return self.loss
         return replace(self.loss, class_gain=self.loss.class_gain * class_count / 80)
 
     # -- reading and writing -----------------------------------------------------------------

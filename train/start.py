@@ -35,7 +35,11 @@ def starts_from_default(settings: TrainSettings) -> bool:
 
 
 def where_from(settings: TrainSettings) -> str:
-    """In one line what a run starts from."""
+    """In one line what a run starts from, and with which recipe."""
+    return _start_of(settings) + (f"; recipe: {settings.recipe}" if settings.recipe else "")
+
+
+def _start_of(settings: TrainSettings) -> str:
     if settings.weights:
         return f"starts from the weights of {settings.weights}"
     if starts_from_default(settings):

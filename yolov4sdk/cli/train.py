@@ -40,6 +40,7 @@ def train(
     patient_threads()
     from train.main import resume as resume_run
     from train.main import train as start_run
+    from train.recipes import settings
     from train.settings import TrainSettings
 
     if data is not None:
@@ -49,7 +50,7 @@ def train(
             raise typer.BadParameter("--resume takes its settings from the run; leave out --config")
         position = resume_run(resume, given)
     else:
-        base = TrainSettings.read(config) if config is not None else TrainSettings()
-        position = start_run(base.changed(given))
+        base = None if config is None else TrainSettings.read(config)
+        position = start_run(settings(base, **given))
     if not position.finished:  # exit code 130: it was interrupted
         raise typer.Exit(130)
