@@ -90,22 +90,32 @@ class Sample:
         boxes: float64 [N, 4] xyxy, pixels of `image`.
         classes: int64 [N].
         visible: float64 [N], the part of each box's area that earlier crops have left, 0 to 1.
+        scores: float64 [N], how sure each label is; 0 is a box that is not to be judged.
     """
 
     image: Array
     boxes: Array
     classes: Array
     visible: Array
+    scores: Array
 
     @classmethod
-    def of(cls, image: Array, boxes: Array, classes: Array) -> Sample:
-        """A sample whose boxes are whole."""
+    def of(cls, image: Array, boxes: Array, classes: Array, scores: Array | None = None) -> Sample:
+        """A sample whose boxes are whole, and certain where no scores are given."""
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        return cls(image, boxes, np.asarray(classes, dtype=np.int64), np.ones(len(boxes)))
+        whole = np.ones(len(boxes))
+        sure = whole if scores is None else np.asarray(scores, dtype=np.float64)
+        return cls(image, boxes, np.asarray(classes, dtype=np.int64), whole, sure)
 
     def select(self, keep: Array) -> Sample:
         """The same image with the boxes of this mask or these indices."""
-        return Sample(self.image, self.boxes[keep], self.classes[keep], self.visible[keep])
+        return Sample(
+            self.image,
+            self.boxes[keep],
+            self.classes[keep],
+            self.visible[keep],
+            self.scores[keep],
+        )
 
 
 def augment(
@@ -215,7 +225,7 @@ def random_perspective(
     else:
         image = cv2.warpAffine(sample.image, pixels[:2], size, borderValue=fill)
     boxes = warp_boxes(sample.boxes, matrix)
-    return box_filter(Sample(image, boxes, sample.classes, sample.visible), canvas)
+    return box_filter(replace(sample, image=image, boxes=boxes), canvas)
 
 
 def perspective_matrix(
@@ -309,7 +319,7 @@ def _clipped(sample: Sample, window: tuple[int, int, int, int]) -> Sample:
     before = np.prod(sample.boxes[:, 2:] - sample.boxes[:, :2], axis=1)
     after = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     visible = sample.visible * after / np.maximum(before, 1e-9)
-    cut = Sample(sample.image, boxes, sample.classes, visible)
+    cut = replace(sample, boxes=boxes, visible=visible)
     return cut if (after > 0).all() else cut.select(after > 0)
 
 
@@ -319,4 +329,5 @@ def _joined(image: Array, parts: Sequence[Sample]) -> Sample:
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.classes for part in parts]),
         np.concatenate([part.visible for part in parts]),
+        np.concatenate([part.scores for part in parts]),
     )

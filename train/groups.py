@@ -81,6 +81,12 @@ class LossSettings:
     label_smoothing: float = field(
         default=0.0, metadata=about("Soften class targets by this.", low=0, high=0.999)
     )
+    ignored_regions: bool = field(
+        default=False,
+        metadata=about(
+            "Crowd and difficult boxes are neither objects nor background.", shown="by recipe"
+        ),
+    )
     iou_ratio: float = field(
         default=1.0, metadata=about("IoU's share in objectness, stage two.", low=0, high=1)
     )

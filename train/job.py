@@ -205,6 +205,7 @@ def make_train_set(settings: TrainSettings, train: DetectionDataset, model: Mode
         cache_dir=Path(settings.cache_dir) if settings.cache_dir else None,
         classes=settings.classes,
         mosaic_epochs=settings.mosaic_epochs,
+        ignored_regions=settings.loss.ignored_regions,
     )
 
 

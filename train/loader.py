@@ -44,7 +44,10 @@ class SampleKey(NamedTuple):
 
 
 class TrainItem(NamedTuple):
-    """One training image: uint8 RGB [3, H, W], float32 targets [N, 5] (class, cx, cy, w, h)."""
+    """One training image: uint8 RGB [3, H, W], float32 targets [N, 5] (class, cx, cy, w, h).
+
+    Where labels are soft, a sixth column holds their scores; see `Batch`.
+    """
 
     image: torch.Tensor
     targets: torch.Tensor
@@ -57,6 +60,7 @@ class Batch(NamedTuple):
     Attributes:
         images: uint8 RGB [B, 3, H, W].
         targets: float32 [M, 6]: image in the batch, class, cx, cy, w, h; normalised by H and W.
+            With soft labels [M, 7]: the score, 0 for a box that is not to be judged.
         paths: the B image files (of a mosaic: its first image).
     """
 
@@ -80,6 +84,7 @@ class TrainSet(Dataset[TrainItem]):
         cache_dir: Path | None = None,
         classes: Sequence[int | str] | None = None,
         mosaic_epochs: int | None = None,
+        ignored_regions: bool = False,
     ) -> None:
         """
         Args:
@@ -93,6 +98,8 @@ class TrainSet(Dataset[TrainItem]):
             cache_dir: where "disk" writes.
             classes: train on these classes (ids or names) only.
             mosaic_epochs: after so many epochs the mosaic is closed; None never does.
+            ignored_regions: give crowd and difficult boxes too, as boxes not to be judged. Where
+                the labels have scores, this and the scores are always given.
 
         Raises:
             DatasetError: no images.
@@ -116,6 +123,9 @@ class TrainSet(Dataset[TrainItem]):
         self.size = size
         self.stride = stride
         self.rectangular = rectangular
+        self._soft = bool(self.dataset.scores) or (
+            ignored_regions and any(map(len, self.dataset.ignored))
+        )
         self._augmentation = augmentation
         self._mosaic_epochs = math.inf if mosaic_epochs is None else mosaic_epochs
         self._store = ImageStore(dataset.images, size, cache, cache_dir)
@@ -139,10 +149,17 @@ class TrainSet(Dataset[TrainItem]):
         image = self._store[index]
         height, width = image.shape[:2]
         rows = self.dataset.boxes[index].astype(np.float64)
+        scores = np.ones(len(rows))
+        if self._soft:
+            if self.dataset.scores:
+                scores = self.dataset.scores[index].astype(np.float64)
+            unsure = self.dataset.ignored[index]
+            rows = np.concatenate([rows, unsure])
+            scores = np.concatenate([scores, np.zeros(len(unsure))])
         centre, half = rows[:, 1:3], rows[:, 3:5] / 2
         scale = (width, height, width, height)
         boxes = np.concatenate([centre - half, centre + half], axis=1) * scale
-        return Sample.of(image, boxes, rows[:, 0])
+        return Sample.of(image, boxes, rows[:, 0], scores)
 
     def sample(self, key: SampleKey) -> Sample:
         """The augmented image (BGR) and boxes (pixels) of a key: always the same."""
@@ -155,9 +172,10 @@ class TrainSet(Dataset[TrainItem]):
         height, width = key.canvas
         centre = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2
         extent = sample.boxes[:, 2:] - sample.boxes[:, :2]
-        rows = np.column_stack(
-            [sample.classes, centre / (width, height), extent / (width, height)]
-        ).astype(np.float32)
+        columns = [sample.classes, centre / (width, height), extent / (width, height)]
+        if self._soft:
+            columns.append(sample.scores)
+        rows = np.column_stack(columns).astype(np.float32)
         image = np.ascontiguousarray(sample.image[:, :, ::-1].transpose(2, 0, 1))
         return TrainItem(
             torch.from_numpy(image), torch.from_numpy(rows), str(self.dataset.images[key.image])

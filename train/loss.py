@@ -15,6 +15,7 @@ from torch import Tensor
 
 from train.groups import LossSettings
 from train.matching import LevelMatches, match
+from train.soft import judged, split
 from yolov4sdk.errors import SettingError
 
 _EPSILON = 1e-7  # against division by zero; well under the tolerance of any figure printed
@@ -84,15 +85,24 @@ def paired_iou(predicted: Tensor, target: Tensor, kind: str) -> Tensor:
     return iou - distance / diagonal - alpha * shape
 
 
-def cross_entropy(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
-    """Mean binary cross-entropy, or focal loss when `gamma` > 0; soft targets are allowed."""
+def cross_entropy(
+    logits: Tensor, target: Tensor, gamma: float, each: Tensor | None = None
+) -> Tensor:
+    """Mean binary cross-entropy, or focal loss when `gamma` > 0; soft targets are allowed.
+
+    `each` holds a factor for every element; the mean is still over all of them.
+    """
     if gamma == 0:
-        return F.binary_cross_entropy_with_logits(logits, target)
+        return F.binary_cross_entropy_with_logits(logits, target, each)
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     p = logits.sigmoid()
     miss = (target * (1 - p) + (1 - target) * p).clamp(min=0)  # 1 - p_t
     weight = target * _FOCAL_ALPHA + (1 - target) * (1 - _FOCAL_ALPHA)
-    return (loss * weight * miss.pow(gamma)).mean()
+    return _mean(loss * weight * miss.pow(gamma), each)
+
+
+def _mean(loss: Tensor, each: Tensor | None) -> Tensor:
+    return (loss if each is None else loss * each).mean()
 
 
 class DetectionLoss:
@@ -133,7 +143,8 @@ class DetectionLoss:
         Args:
             maps: raw maps, one a level, [B, na, ny, nx, 5 + nc]; any float type.
             targets: float32 [T, 6]: image, class, centre x, y, width, height, normalised; best on
-                the CPU, where they are matched while a GPU still computes the maps.
+                the CPU, where they are matched while a GPU still computes the maps. A seventh
+                column holds the scores of soft labels (see `soft`).
             iou_ratio: 0 for hard objectness targets, 1 for the IoU, or between.
 
         Returns:
@@ -141,7 +152,8 @@ class DetectionLoss:
         """
         device = maps[0].device
         sizes = [(m.shape[2], m.shape[3]) for m in maps]
-        matches = match(targets.float().cpu(), self.anchors, sizes)
+        learnt, scores, others = split(targets.float().cpu())
+        matches = match(learnt, self.anchors, sizes)
         counts = torch.tensor([float(len(m)) for m in matches]).to(device, non_blocking=True)
         means = (self._global_count(counts) if self._global_count else counts).clamp(min=_EPSILON)
         balance = _BALANCE[len(maps)]
@@ -155,11 +167,17 @@ class DetectionLoss:
                 at = (found.image, found.anchor, found.row, found.column)
                 picked = raw[at].float()  # [M, 5 + nc]
                 iou = paired_iou(_decode(picked[:, :4], found), found.box, self.settings.iou)
-                box = box + (1 - iou).mean() * share
-                _fill_objectness(target, matched, iou.detach(), iou_ratio)
+                weight = None if scores is None else scores[matched.target].to(device)
+                box = box + _mean(1 - iou, weight) * share
+                _fill_objectness(target, matched, iou.detach(), iou_ratio, weight)
                 if picked.shape[1] > 6:  # with one class, objectness says all there is to say
-                    classes = classes + self._class_loss(picked[:, 5:], found) * share
-            entropy = cross_entropy(raw[..., 4].float(), target, self.settings.focal)
+                    classes = classes + self._class_loss(picked[:, 5:], found, weight) * share
+            mask = None
+            if others is not None:
+                mask = judged(others, self.anchors[level], target.shape).to(device)
+                # what is to be learnt stays so, also inside a box that is not to be judged
+                mask = torch.maximum(mask, (target > 0).float())
+            entropy = cross_entropy(raw[..., 4].float(), target, self.settings.focal, mask)
             objectness = objectness + entropy * balance[level]
         box = box * self._box_gain
         objectness = objectness * self._objectness_gain
@@ -169,11 +187,12 @@ class DetectionLoss:
             total, box.detach(), objectness.detach(), classes.detach(), sum(map(len, matches))
         )
 
-    def _class_loss(self, logits: Tensor, found: LevelMatches) -> Tensor:
+    def _class_loss(self, logits: Tensor, found: LevelMatches, weight: Tensor | None) -> Tensor:
         off = self.settings.label_smoothing / 2
         target = torch.full_like(logits, off)
         target.scatter_(1, found.target_class[:, None], 1 - off)
-        return cross_entropy(logits, target, self.settings.focal)
+        each = None if weight is None else weight[:, None].expand_as(logits)
+        return cross_entropy(logits, target, self.settings.focal, each)
 
 
 def _decode(raw: Tensor, found: LevelMatches) -> Tensor:
@@ -182,12 +201,16 @@ def _decode(raw: Tensor, found: LevelMatches) -> Tensor:
     return torch.cat([unit[:, :2] * 2 - 0.5, (unit[:, 2:] * 2).square() * found.anchor_wh], 1)
 
 
-def _fill_objectness(target: Tensor, matched: LevelMatches, iou: Tensor, iou_ratio: float) -> None:
-    """Write the objectness targets into `target` [B, na, ny, nx].
+def _fill_objectness(
+    target: Tensor, matched: LevelMatches, iou: Tensor, iou_ratio: float, weight: Tensor | None
+) -> None:
+    """Write the objectness targets, times the labels' scores, into `target` [B, na, ny, nx].
 
     Where two targets share a cell and anchor the later one wins; writing both would leave it to
     the order in which threads happen to write.
     """
     cells, last = (t.to(iou.device, non_blocking=True) for t in matched.last_of_cells(target.shape))
     values = (1 - iou_ratio) + iou_ratio * iou.clamp(min=0)
+    if weight is not None:
+        values = values * weight
     target.view(-1)[cells] = values[last]

@@ -25,11 +25,13 @@ class LevelMatches:
     """The matches of one level, M of them, ordered by target.
 
     Attributes:
+        target: int64 [M], the target's row.
         image, anchor, row, column, target_class: int64 [M].
         box: float32 [M, 4], centre x, y relative to the cell, width, height; stride units.
         anchor_wh: float32 [M, 2], the matched anchor in stride units.
     """
 
+    target: Tensor
     image: Tensor
     anchor: Tensor
     row: Tensor
@@ -98,6 +100,7 @@ def match_level(targets: Tensor, anchors: Tensor, size_hw: tuple[int, int]) -> L
     target, anchor, step = (fits[:, :, None] & near[:, None, :]).nonzero(as_tuple=True)
     corner = cells[target, step]  # [M, 2]
     return LevelMatches(
+        target=target,
         image=targets[target, 0].long(),
         anchor=anchor,
         row=corner[:, 1].long(),

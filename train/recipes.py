@@ -20,12 +20,14 @@ AUTHORS: Final[dict[str, Any]] = {
     "nominal_batch": 64, "warmup_epochs": 3.0, "warmup_iterations": 1000, "warmup_share": 1 / 3,
     "ema_decay": 0.9999, "ema_tau": 2000.0, "clip_gradients": 0.0,
     "iou": "giou", "box_gain": 0.05, "objectness_gain": 1.0, "class_gain": 0.5,
-    "class_gain_of_80": True, "focal": 0.0, "label_smoothing": 0.0, "close_mosaic": 0,
+    "class_gain_of_80": True, "ignored_regions": False, "focal": 0.0, "label_smoothing": 0.0,
+    "close_mosaic": 0,
 }  # fmt: skip
 
 # For data of one's own: few images, few classes, few updates.
 OWN: Final[dict[str, Any]] = {
-    "box_gain": 0.2, "class_gain": 0.5, "class_gain_of_80": False,
+    "optimizer": "adamw", "lr": 0.001,
+    "box_gain": 0.2, "class_gain": 0.5, "class_gain_of_80": False, "ignored_regions": True,
     "translate": 0.1, "scale": 0.5, "mixup": 0.0,
 }  # fmt: skip
 
