@@ -20,6 +20,7 @@ from yolov4sdk.tensorrt.build_log import Progress
 from .formats import FORMATS
 from .memory import peak_memory
 from .plan import Format, Step, Work, plan
+from .record import with_figures
 from .request import request_of
 from .sources import Source, source_of
 
@@ -42,7 +43,7 @@ class ExportResult:
         path: the main file.
         files: all files, `path` last.
         spec: what the file carries.
-        checks: the comparisons with torch; all are within their tolerance.
+        checks: the comparisons with the source; all are within their tolerance.
         seconds: of the other steps, then of the checks.
         peak_memory: largest resident memory of this process in bytes, until the file was written
             and until it was checked; None where the system does not tell.
@@ -72,15 +73,7 @@ class ExportResult:
             "topk": self.spec.topk,
             "precision": self.spec.precision,
             "engine": None if self.engine is None else dataclasses.asdict(self.engine),
-            "checks": [
-                {
-                    "shown": c.shown,
-                    "size": list(c.size),
-                    "batch": c.batch,
-                    **c.agreement.to_dict(),
-                }
-                for c in self.checks
-            ],
+            "checks": [check.to_dict() for check in self.checks],
             "seconds": {"export": self.seconds[0], "check": self.seconds[1]},
             "peak_memory": {"export": self.peak_memory[0], "check": self.peak_memory[1]},
             "quantisation": self.quantisation.to_dict() if self.quantisation else None,
@@ -142,7 +135,7 @@ def export_model(
     return ExportResult(
         path=target,
         files=work.files,
-        spec=request.spec,
+        spec=with_figures(request.spec, work.checks),
         checks=tuple(work.checks),
         seconds=seconds,
         peak_memory=(memory, peak_memory()),

@@ -1,4 +1,4 @@
-"""Every written file is run against torch before it is put in place."""
+"""Every written file is run against its source before it is put in place."""
 
 from __future__ import annotations
 
@@ -8,59 +8,58 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from yolov4sdk.backends import Outputs, load_backend
+from yolov4sdk.backends import load_backend
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import VerificationError
 from yolov4sdk.imaging.images import read_image
 from yolov4sdk.imaging.synthetic import drawn_image, noise
-from yolov4sdk.measure.tolerance import TOLERANCES, Tolerance, complaints
-from yolov4sdk.measure.verify import Agreement, Result, Runner, canvas_batch, compare, run
-from yolov4sdk.models import Model
+from yolov4sdk.measure.tolerance import TOLERANCES, complaints, measured
+from yolov4sdk.measure.verify import Agreement, canvas_batch, compare, run
 
 from .options import ExportOptions
+from .reference import Measure, Reference
 
 PHOTOGRAPHS: Final = Path(__file__).resolve().parent.parent / "examples" / "images"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison of a file with torch.
+    """One comparison of a file with its source.
 
     Attributes:
         shown: what the images were.
         size: (height, width) in pixels.
         batch: images in a run.
         agreement: the errors.
+        rounding: of the source itself, in the file's precision; None for "int8", which says
+            nothing of that.
+        against: what the source was computed with: "float64", or "sums in another order".
     """
 
     shown: str
     size: tuple[int, int]
     batch: int
     agreement: Agreement
+    rounding: Agreement | None
+    against: str
 
-
-class TorchReference:
-    """The model as it was given, unfolded and in float32, as a `Runner`."""
-
-    def __init__(self, model: Model) -> None:
-        self.spec = model.spec.replace(
-            batch=None, dynamic_size=True, input_form="float_nchw", outputs="full", topk=None
-        )
-        self._model = model
-
-    @torch.inference_mode()
-    def infer(self, batch: NDArray[Any]) -> Outputs:
-        """Float32 RGB [B, 3, H, W] to full outputs."""
-        boxes, scores = self._model(torch.from_numpy(batch))
-        return Outputs(boxes.numpy(), scores.numpy())
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "shown": self.shown,
+            "size": list(self.size),
+            "batch": self.batch,
+            **self.agreement.to_dict(),
+            "rounding": None if self.rounding is None else self.rounding.to_dict(),
+            "against": self.against,
+        }
 
 
 def check_file(
     path: Path,
-    reference: Runner,
+    reference: Reference,
     options: ExportOptions,
     spec: ModelSpec,
     *,
@@ -83,42 +82,53 @@ def check_file(
         A check for each of them.
 
     Raises:
-        VerificationError: an error past the tolerance; the message says which and how large.
+        VerificationError: an error past the tolerance, which is a small multiple of the source's
+            own rounding; the message says which and how large.
+        NonFiniteOutputError: the source itself gives NaN or infinite values.
     """
     if tries is None:
         sizes = [spec.input_size, *([_other_size(spec)] if spec.dynamic_size else [])]
         batches = (1, 2) if spec.batch is None else (spec.batch,)
         tries = [(size, batch) for size in sizes for batch in batches]
-    expected: dict[tuple[int, int], Result] = {}
+    thresholds: dict[str, Any] = {
+        "conf": options.conf, "iou": options.iou, "max_det": options.max_det,
+    }  # fmt: skip
+    # What the weights were rounded to. Of int8 only gross errors are caught here.
+    precision = "fp16" if options.half_weights else spec.precision
+    quantised = precision == "int8"
+    measures: dict[tuple[int, int], Measure] = {}
     checks = []
     with load_backend(path, device=device) as backend:
         for size, batch in tries:
             shown, images = _images(size, photographs)
             canvases = canvas_batch(images, size)
-            if size not in expected:
-                expected[size] = run(reference, canvases)
-            agreement = compare(
-                expected[size],
-                run(backend, canvases, batch),
-                conf=options.conf,
-                iou=options.iou,
-                max_det=options.max_det,
-            )
-            checks.append(Check(shown, size, batch, agreement))
-    # What the weights were rounded to.
-    precision = "fp16" if options.half_weights else spec.precision
+            if size not in measures:
+                kind = "fp32" if quantised else precision
+                measures[size] = reference.measure(canvases, kind, **thresholds)
+            source = measures[size]
+            agreement = compare(source.expected, run(backend, canvases, batch), **thresholds)
+            rounding = None if quantised else source.rounding
+            checks.append(Check(shown, size, batch, agreement, rounding, source.against))
     for check in checks:
-        judge(path.name, check, TOLERANCES[precision], options.max_det)
+        judge(path.name, check, precision, options.max_det)
     return checks
 
 
-def judge(name: str, check: Check, tolerance: Tolerance, max_det: int) -> None:
-    """Raise VerificationError unless the check is within the tolerance; NaN never is."""
+def judge(name: str, check: Check, precision: str, max_det: int) -> None:
+    """Raise VerificationError unless the check is within its tolerance; NaN never is."""
+    own = check.rounding
+    tolerance = TOLERANCES[precision] if own is None else measured(precision, own)
     said = complaints(check.agreement, tolerance, max_det)
     if said:
+        figures = (
+            f" The source's own rounding ({precision}, against {check.against}): boxes "
+            f"{own.boxes_max:.3g}, scores {own.scores_max:.3g}."
+            if own is not None
+            else ""
+        )
         raise VerificationError(
             f"{name} differs from its source ({check.shown}, size {check.size}, "
-            f"batch {check.batch}): {'; '.join(said)}. The file was not kept"
+            f"batch {check.batch}): {'; '.join(said)}.{figures} The file was not kept"
         )
 
 

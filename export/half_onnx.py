@@ -61,12 +61,14 @@ def convert_onnx(source: Path, target: Path, precision: str) -> ModelSpec:
     return spec
 
 
-def round_onnx(source: Path, target: Path) -> None:
-    """Write a copy that computes in float32 on values rounded to bfloat16.
+def round_onnx(source: Path, target: Path, precision: str = "bf16") -> None:
+    """Write a copy that computes in float32 on values rounded to "bf16" or "fp16".
 
-    It says what a bfloat16 engine says, up to the order of its sums, and runs everywhere: weights
-    and the result of every operator of the network go through bfloat16 and back.
+    It says what an engine of that precision says, up to the order of its sums, and runs
+    everywhere: weights and the result of every operator of the network go through half precision
+    and back.
     """
+    dtype = TYPES[precision]
     model = ir.load(source)
     graph = model.graph
     half = _before_convolutions(graph)
@@ -75,12 +77,12 @@ def round_onnx(source: Path, target: Path) -> None:
             weights = None if value is None else value.const_value
             if weights is not None and weights.dtype == FLOAT and not _kept(node, index):
                 assert value is not None
-                rounded = weights.numpy().astype(ir.DataType.BFLOAT16.numpy()).astype(np.float32)
+                rounded = weights.numpy().astype(dtype.numpy()).astype(np.float32)
                 value.const_value = ir.tensor(rounded, name=value.name)
         for output in node.outputs:
             if output.dtype == FLOAT and node.op_type != "Constant":
                 uses = list(output.uses())
-                down = cast_to(output, ir.DataType.BFLOAT16, f"{output.name}.rounded")
+                down = cast_to(output, dtype, f"{output.name}.rounded")
                 up = cast_to(down.outputs[0], FLOAT, f"{output.name}.single")
                 graph.insert_after(node, [down, up])
                 for use in uses:

@@ -139,6 +139,17 @@ def check_step(request: Request) -> Step:
     return Step("check", check)
 
 
+def record_step(request: Request) -> Step:
+    """Write the figures of the check into the main file, .onnx or .xml."""
+
+    def write(work: Work) -> None:
+        from .record import record
+
+        record(work.files[-1], request.spec, work.checks)
+
+    return Step("record", write)
+
+
 def quantise_step(request: Request, kind: str) -> Step:
     """Replace the float files by quantised ones; `kind` is "onnx" or "openvino".
 

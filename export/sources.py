@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from yolov4sdk.contract.onnx_header import read_onnx_spec
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError
-from yolov4sdk.measure.verify import Runner
 
 from .options import ExportOptions
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
     from .mish import MishForm
+    from .reference import Reference
 
 
 class Source(Protocol):
@@ -49,7 +49,7 @@ class Source(Protocol):
         """Write the graph, in float32 or float16; a finished graph keeps its form of Mish."""
         ...
 
-    def reference(self) -> Runner:
+    def reference(self) -> Reference:
         """What written files are compared with."""
         ...
 
@@ -86,9 +86,9 @@ class NetworkSource:
 
         write_onnx(self._model, path, options, spec, mish, mish_first=mish_first)
 
-    def reference(self) -> Runner:
-        """The network, unfolded and in float32."""
-        from .check import TorchReference
+    def reference(self) -> Reference:
+        """The network, unfolded."""
+        from .reference import TorchReference
 
         return TorchReference(self._model)
 
@@ -136,11 +136,11 @@ class GraphSource:
         if spec.precision != self.spec.precision:
             convert_onnx(path, path, spec.precision)
 
-    def reference(self) -> Runner:
-        """The file itself on ONNX Runtime's CPU provider."""
-        from yolov4sdk.backends import load_backend
+    def reference(self) -> Reference:
+        """The file itself."""
+        from .reference import GraphReference
 
-        return load_backend(self.path, "onnxruntime", device="cpu")
+        return GraphReference(self.path)
 
 
 def source_of(model: Model | str | Path) -> Source:

@@ -34,7 +34,8 @@
     ├── BackendError               a runtime failed to load or run a model
     │   └── DeviceError            the device or execution provider asked for is not there
     ├── ExportError                an export failed
-    │   └── VerificationError      an exported file does not agree with its source
+    │   ├── VerificationError      an exported file does not agree with its source
+    │   └── NonFiniteOutputError   the source itself gives NaN or infinite values
     ├── OutputError                results cannot be written (also OSError)
     ├── DatasetError               a data set cannot be read
     └── TrainingError              training cannot start or go on
@@ -214,6 +215,10 @@ class ExportError(YOLOv4Error, RuntimeError):
 
 class VerificationError(ExportError):
     """An exported file does not agree with the model it came from."""
+
+
+class NonFiniteOutputError(ExportError):
+    """The source of an export gives NaN or infinite values itself; the message says from where."""
 
 
 class OutputError(YOLOv4Error, OSError):

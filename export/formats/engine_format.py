@@ -19,6 +19,7 @@ from yolov4sdk.tensorrt.store import describe, write_engine
 
 from ..options import Int8Options
 from ..plan import Format, Request, Step, Work, check_step, quantise_step
+from ..record import with_figures
 from ..sources import GraphSource
 from .onnx_format import write_steps
 
@@ -181,8 +182,9 @@ class _Engine:
         if self._options.strip:
             weights = (work.path.with_suffix(".weights.onnx"),)
             shutil.copyfile(self._graph, weights[0])
+        spec = with_figures(self._request.spec, work.checks)
         sidecar = describe(
-            self._built, self._request.spec, self._flavour, self._graph, self._options,
+            self._built, spec, self._flavour, self._graph, self._options,
             source=self._request.source.name, weights=weights[0].name if weights else None,
             agreement=agreement,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from ..options import ExportOptions, Int8Options
-from ..plan import Format, Request, Step, Work, check_step, quantise_step
+from ..plan import Format, Request, Step, Work, check_step, quantise_step, record_step
 
 
 class OnnxFormat(Format):
@@ -29,7 +29,7 @@ class OnnxFormat(Format):
             steps.append(quantise_step(request, "onnx"))
         elif request.options.half_weights:
             steps.append(Step("half weights", _halve))
-        return [*steps, check_step(request)]
+        return [*steps, check_step(request), record_step(request)]
 
 
 def write_steps(request: Request) -> list[Step]:

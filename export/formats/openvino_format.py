@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import cast
 
 from ..options import Int8Options, Precision
-from ..plan import Format, Request, Step, Work, check_step, quantise_step
+from ..plan import Format, Request, Step, Work, check_step, quantise_step, record_step
 
 
 class OpenVinoFormat(Format):
@@ -40,7 +40,7 @@ class OpenVinoFormat(Format):
         steps = [Step("write", write), Step("convert", convert)]
         if quantised:
             steps.append(quantise_step(request, "openvino"))
-        return [*steps, check_step(request)]
+        return [*steps, check_step(request), record_step(request)]
 
 
 FORMATS = (OpenVinoFormat(),)

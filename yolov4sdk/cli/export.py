@@ -134,20 +134,28 @@ def _show_engine(console: Console, report: EngineReport) -> None:
 
 
 def _show_checks(console: Console, result: ExportResult) -> None:
-    table = Table(title="Largest error against the source in float32")
-    for column in ("images", "size", "batch", "boxes", "scores", "detections matched"):
+    table = Table(title="Largest error against the source, and the source's own rounding")
+    for column in ("images", "size", "batch", "boxes", "own", "scores", "own", "matched"):
         table.add_column(column)
     for check in result.checks:
-        found = check.agreement
+        found, own = check.agreement, check.rounding
         table.add_row(
             check.shown,
             f"{check.size[0]} x {check.size[1]}",
             str(check.batch),
             f"{found.boxes_max:.1e}",
+            f"{own.boxes_max:.1e}" if own else "",
             f"{found.scores_max:.1e}",
+            f"{own.scores_max:.1e}" if own else "",
             f"{found.detections - found.unmatched} of {found.detections}",
         )
     console.print(table)
+    if any(check.rounding for check in result.checks):
+        console.print(
+            f"own: the source in {result.spec.precision}, against itself "
+            f"({result.checks[0].against})",
+            highlight=False,
+        )
 
 
 def _show_quantisation(console: Console, made: Quantisation) -> None:

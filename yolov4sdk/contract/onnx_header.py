@@ -16,6 +16,8 @@ from .safetensors_header import check_file
 from .spec import METADATA_KEY, ModelSpec
 
 METADATA_FIELD: Final = 14
+PART: Final = 1 << 24
+"""Bytes that are copied at a time."""
 
 
 def read_onnx_spec(path: str | Path) -> ModelSpec:
@@ -70,6 +72,38 @@ def read_onnx_metadata(path: str | Path) -> dict[str, str]:
             else:
                 raise _foreign(path)
     raise ForeignFileError(f"{path} has more than {ONNX_FIELDS:,} parts; a real graph has some 20")
+
+
+def copy_with_metadata(source: Path, target: Path, key: str, value: str) -> None:
+    """Copy an ONNX file with one metadata entry put in or exchanged; the weights go by in parts.
+
+    Raises:
+        TruncatedFileError, ForeignFileError: as they say.
+    """
+    size = source.stat().st_size
+    with source.open("rb") as file, target.open("wb") as out:
+        while (start := file.tell()) < size:
+            number, wire = _key(file, source)
+            length = _varint(file, source)
+            body, end = file.tell(), file.tell() + (length if wire == 2 else 0)
+            if number == METADATA_FIELD and _entry(file.read(length), source)[0] == key:
+                continue
+            file.seek(start)
+            out.write(file.read(body - start))
+            while file.tell() < end:
+                out.write(file.read(min(PART, end - file.tell())))
+        fields = [(1, key.encode()), (2, value.encode())]
+        entry = b"".join(_field(number, data) for number, data in fields)
+        out.write(_field(METADATA_FIELD, entry))
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A field of bytes: its key, its length, itself."""
+    length, digits = len(data), bytearray()
+    while length > 0x7F:
+        digits.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([number * 8 + 2, *digits, length]) + data
 
 
 def _key(file: IO[bytes], path: Path) -> tuple[int, int]:

@@ -33,6 +33,38 @@ TOLERANCES: Final = {
 """By the lower precision of the two."""
 
 
+MULTIPLE: Final = 8.0
+"""How many times the source's own rounding an exported file may differ from it at most."""
+MEAN_MULTIPLE: Final = 4.0
+"""The same of a mean, which varies less."""
+FLOORS: Final = {
+    "fp32": Tolerance(boxes_max=5e-6, boxes_mean=1e-6, scores_max=1e-6, matched=0.95),
+    "fp16": Tolerance(boxes_max=1e-3, boxes_mean=1e-4, scores_max=5e-4, matched=0.9),
+    "bf16": Tolerance(boxes_max=8e-3, boxes_mean=8e-4, scores_max=4e-3, matched=0.8),
+}
+"""What is allowed at least, however quiet the source is: kernels for exp and sigmoid differ."""
+
+
+def measured(precision: str, rounding: Agreement) -> Tolerance:
+    """What an export may differ from its source by.
+
+    Args:
+        precision: of the file, a key of `FLOORS`.
+        rounding: of the source, computed in that precision, against itself in float64.
+
+    Returns:
+        A small multiple of the rounding, but at least the floor. So a badly conditioned network is
+        exported as well as a quiet one, and a wrong file of the quiet one is found.
+    """
+    floor = FLOORS[precision]
+    return Tolerance(
+        boxes_max=max(floor.boxes_max, MULTIPLE * rounding.boxes_max),
+        boxes_mean=max(floor.boxes_mean, MEAN_MULTIPLE * rounding.boxes_mean),
+        scores_max=max(floor.scores_max, MULTIPLE * rounding.scores_max),
+        matched=min(floor.matched, 1 - MULTIPLE * (1 - rounding.matched)),
+    )
+
+
 def lowest_precision(*precisions: str) -> str:
     """The one with the widest tolerance; an unknown one counts as fp32."""
     order = list(TOLERANCES)

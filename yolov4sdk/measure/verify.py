@@ -120,14 +120,16 @@ def compare(
     if len(other.outputs.boxes) != images:
         found = len(other.outputs.boxes)
         raise TensorError(f"results for {images} and for {found} images cannot be compared")
+    with np.errstate(all="ignore"):  # NaN and infinite values show as errors
+        return _compare(reference, other, images, conf=conf, iou=iou, max_det=max_det)
+
+
+def _compare(reference: Result, other: Result, images: int, **thresholds: Any) -> Agreement:
     k = min((r.rows for r in (reference, other) if r.form == "topk"), default=None)
     detections = unmatched = 0
     errors: list[Errors] = []
     for image in range(images):
-        ours, theirs = (
-            _suppressed(side, image, k, conf=conf, iou=iou, max_det=max_det)
-            for side in (reference, other)
-        )
+        ours, theirs = (_suppressed(side, image, k, **thresholds) for side in (reference, other))
         pairs = _matches(ours, theirs)
         detections += max(len(ours[1]), len(theirs[1]))
         unmatched += max(len(ours[1]), len(theirs[1])) - len(pairs)
