@@ -109,7 +109,7 @@ def damage(name: str, value: object) -> Callable[[Path], None]:
         (lambda e: e.write_bytes(b"x" * e.stat().st_size), EngineMismatchError, "SHA-256 differs"),
         (lambda e: sidecar_path(e).unlink(), EngineMismatchError, 'backend="trt"'),
         (lambda e: sidecar_path(e).write_text("{}"), SpecError, "does not describe an engine"),
-        (lambda e: sidecar_path(e).write_bytes(b"\xff\xfe"), SpecError, "is no JSON"),
+        (lambda e: sidecar_path(e).write_bytes(b"\xff\xfe"), SpecError, "is not valid JSON"),
         (damage("kernels", "many"), SpecError, "kernels is 'many'"),
         (damage("extra", 1), SpecError, "extra"),
         (damage("format_version", 9), SpecError, "format version 9"),

@@ -38,7 +38,7 @@ from ..tensorrt.sidecar import (
     read_sidecar,
     sidecar_path,
 )
-from ..tensorrt.store import cache_folder, cached_engine
+from ..tensorrt.store import cache_folder, cached_engine, own_cache_folder
 from . import gpu_letterbox
 from .base import ContextManager, Outputs, check_batch, check_precision
 from .device_array import Batch, as_device_array
@@ -87,7 +87,9 @@ class TensorRtBackend(ContextManager):
             if sidecar is not None and sidecar.weights is not None:
                 _refit(trt, engine, model.with_name(sidecar.weights), sidecar)
         name = f"{hashlib.sha256(data).hexdigest()[:16]}-{gpu.capability}.kernels"
-        self._kernels = cache_folder() / name
+        # TensorRT-RTX reads compiled kernels from there; TensorRT keeps none.
+        cache = own_cache_folder() if flavour.portable else cache_folder()
+        self._kernels = cache / name
         config, self._kernel_cache = flavour.runtime_config(engine, self._kernels)
         self.spec, self._profile = (
             (sidecar.spec, sidecar.profile) if sidecar is not None else _described(engine, trt)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -118,6 +119,41 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_own(path: Path, variable: str) -> None:
+    """Raise unless only this user (and root) can have written what lies at `path`.
+
+    What is there must belong to the user and not be writable by others, and nobody else may be
+    able to put something in its place. Windows keeps other rights, in the user's profile.
+
+    Args:
+        path: a folder or file that is there.
+        variable: name of the environment variable that names another place.
+
+    Raises:
+        SettingError: says what is wrong and the command that puts it right.
+    """
+    if os.name != "posix":
+        return
+    found, user = path.stat(), os.geteuid()
+    if found.st_uid != user:
+        raise SettingError(
+            f"{path} belongs to another user (id {found.st_uid}, this is {user}), so what lies "
+            f"there is not trusted; set {variable} to a folder of your own"
+        )
+    if found.st_mode & 0o022:
+        raise SettingError(
+            f"{path} can be written by others, so what lies there is not trusted; `chmod go-w "
+            f"{path}` after looking at it, or set {variable} to a folder of your own"
+        )
+    for parent in path.resolve().parents:
+        mode = parent.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise SettingError(
+                f"{parent} can be written by everyone, so {path} can be exchanged; set {variable} "
+                "to a folder of your own"
+            )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ..contract.onnx_header import read_onnx_spec
 from ..contract.spec import ModelSpec
 from ..errors import ArtefactError, ExportError, SettingError
 from ..system.cuda_driver import gpus
-from ..system.files import atomic_write, sha256
+from ..system.files import atomic_write, require_own, sha256
 from .build import Built, build_engine, disk_full, require_space
 from .build_log import Progress
 from .flavour import Flavour
@@ -110,6 +110,24 @@ def cache_folder() -> Path:
     return Path(home) / "yolov4sdk" / "engines"
 
 
+def own_cache_folder() -> Path:
+    """`cache_folder`, made where it is missing, and the user's own: engines are native code.
+
+    Raises:
+        SettingError: it cannot be made, is another user's, or others can write there.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"the cache folder {folder} cannot be made ({error.strerror}); set "
+            f"{CACHE_VARIABLE} to one that can be written"
+        ) from error
+    require_own(folder, CACHE_VARIABLE)
+    return folder
+
+
 def cached_engine(
     onnx_file: Path,
     flavour: Flavour,
@@ -123,21 +141,16 @@ def cached_engine(
     processes that start together may build twice but never read half an engine.
 
     Raises:
-        As `build_engine`.
+        SettingError: the cache is not the user's own; see `own_cache_folder`.
+        Others as `build_engine`.
     """
+    cache = own_cache_folder()
     options = options or EngineOptions()
     spec = read_onnx_spec(onnx_file)
-    folder = cache_folder() / f"{onnx_file.stem}-{_cache_key(onnx_file, flavour, options)}"
+    folder = cache / f"{onnx_file.stem}-{_cache_key(onnx_file, flavour, options)}"
     engine = folder / f"{onnx_file.stem}.engine"
     if _is_whole(engine):
         return engine
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(
-            f"the cache folder {folder.parent} cannot be made ({error.strerror}); set "
-            f"{CACHE_VARIABLE} to one that can be written"
-        ) from error
     require_space(folder.parent, onnx_file.stat().st_size)
     built = build_engine(onnx_file, spec, flavour, options, progress)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
@@ -155,6 +168,9 @@ def cached_engine(
 
 
 def _is_whole(engine: Path) -> bool:
+    for part in (engine.parent, engine, sidecar_path(engine)):
+        if part.exists():  # it may be older than the rights of the folder around it
+            require_own(part, CACHE_VARIABLE)
     try:
         sidecar = read_sidecar(engine)
         if sidecar is None:
