@@ -140,6 +140,27 @@ def test_own_outputs_pass_as_they_are() -> None:
     assert found.boxes is boxes and found.scores is scores and found.class_ids is None
 
 
+@pytest.mark.parametrize(
+    ("boxes", "scores", "labels"),
+    [
+        ((1, 7, 4), (1, 7, 5), None),  # five columns, three names
+        ((1, 7, 4), (1, 6, 3), None),
+        ((1, 7, 5), (1, 7, 3), None),
+        ((1, 7, 4), (1, 7), np.full((1, 7), 3)),  # class 3 of 0 to 2
+        ((1, 7, 4), (1, 7), np.zeros((1, 6))),
+    ],
+)
+def test_outputs_that_do_not_fit_the_names_are_refused(
+    boxes: Any, scores: Any, labels: Any
+) -> None:
+    contract = GraphContract(float_input(), own_output("full" if labels is None else "topk", 3, 7))
+    raw = {"boxes": np.zeros(boxes, np.float32), "scores": np.zeros(scores, np.float32)}
+    if labels is not None:
+        raw["class_ids"] = labels.astype(np.int64)
+    with pytest.raises(errors.TensorError, match="does not fit its spec"):
+        decode(raw, contract, (64, 64))
+
+
 def output(*tensors: OutputTensor, grid: tuple[tuple[int, int], ...] = ()) -> OutputContract:
     return OutputContract("full", tensors, classes=3, grid=grid)
 

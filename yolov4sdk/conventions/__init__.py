@@ -10,7 +10,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ..contract.contract import GraphContract, Size
-from ..errors import SettingError
+from ..errors import SettingError, TensorError
+from ..system.bounds import brief
 from . import own
 from .base import Convention, Outputs, Tensors, roles
 
@@ -42,7 +43,9 @@ def convention(name: str) -> Convention:
     """
     row = _ROWS.get(name) or conventions().get(name)
     if row is None:
-        raise SettingError(f"no convention {name!r}; there are {', '.join(sorted(conventions()))}")
+        raise SettingError(
+            f"no convention {brief(name)}; there are {', '.join(sorted(conventions()))}"
+        )
     return row
 
 
@@ -53,7 +56,27 @@ def decode(raw: Tensors, contract: GraphContract, size: Size) -> Outputs:
         TensorError: outputs that are not those of the contract.
     """
     output = contract.output
-    return convention(output.convention).decode(roles(raw, output), contract, size)
+    found = convention(output.convention).decode(roles(raw, output), contract, size)
+    _check(found, output.classes)
+    return found
+
+
+def _check(found: Outputs, classes: int) -> None:
+    """Raise TensorError for outputs that are not of so many classes: the graph is another one."""
+    boxes, scores, ids = found
+    rows = boxes.shape[:2]
+    wanted = (*rows, classes) if ids is None else rows
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or scores.shape != wanted:
+        raise TensorError(
+            f"the graph does not fit its spec: boxes {list(boxes.shape)} and scores "
+            f"{list(scores.shape)} instead of [B, N, 4] and [B, N{', C' if ids is None else ''}] "
+            f"for {classes} classes; export the model again"
+        )
+    if ids is not None and (ids.shape != rows or ids.max(initial=0) >= classes):
+        raise TensorError(
+            f"the graph does not fit its spec: it names class {ids.max(initial=0)}, there are "
+            f"{classes} names; export the model again"
+        )
 
 
 __all__ = ["Convention", "Outputs", "convention", "conventions", "decode", "register"]
