@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from onnx import TensorProto, helper
 
 from yolov4sdk.contract.contract import (
@@ -26,6 +27,8 @@ from .nodes import GraphWriter, Node
 
 OLDEST_OPSET: Final = 13
 """The first in which Squeeze and ReduceSum take their axes as inputs."""
+CONVERTED_OPSET: Final = 17
+"""To which older graphs are converted."""
 INPUT: Final = "images"
 _FOREIGN: Final = "adopted/"
 
@@ -44,12 +47,7 @@ def rewrite(model: onnx.ModelProto, contract: GraphContract) -> tuple[Any, Graph
     Raises:
         ExportError: an opset too old, or rows of several images in one list.
     """
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST_OPSET:
-        raise ExportError(
-            f"the graph has opset {opset}; adopting needs {OLDEST_OPSET} or newer: export it "
-            f"again with a newer opset, or convert it with onnx.version_converter"
-        )
+    model = _modern(model)
     if names_images(contract.output) and contract.batch != 1:
         contract = replace(contract, batch=1)  # its rows cannot be told apart in a graph
     graph, size = model.graph, contract.input.size
@@ -80,6 +78,21 @@ def rewrite(model: onnx.ModelProto, contract: GraphContract) -> tuple[Any, Graph
         size=size, dynamic=not fixed, multiple=contract.input.multiple,
     )  # fmt: skip
     return model, GraphContract(taken, own, contract.batch)
+
+
+def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model at an opset that the new nodes need."""
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset >= OLDEST_OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, CONVERTED_OPSET)
+    except Exception as error:  # its exceptions share no public base class
+        raise ExportError(
+            f"the graph has opset {opset}, adopting needs {OLDEST_OPSET} or newer, and onnx cannot "
+            f"convert it ({str(error).strip().splitlines()[0][:200]}); export it again with a "
+            "newer opset"
+        ) from error
 
 
 def _needs_size(contract: GraphContract) -> bool:

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import YOLOv4Error
 from ..system.files import printable
+from .adopt import adopt
 from .benchmark import benchmark
 from .console import any_encoding
 from .data import data_app
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "detect": detect,
     "label": label,
     "import": import_model,
+    "adopt": adopt,
     "export": export,
     "train": train,
     "train-backbone": train_backbone,

@@ -96,3 +96,15 @@ def parse_points(text: str) -> list[tuple[float, float]]:
             ) from None
         points.append((x, y))
     return points
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "640" or "480x640" (height x width) in pixels.
+
+    Raises:
+        SettingError: anything else.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise SettingError(f"a size is one number or HEIGHTxWIDTH in pixels, got {text!r}")
+    return int(sides[0]), int(sides[-1])

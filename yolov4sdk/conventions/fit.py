@@ -193,6 +193,8 @@ def _filled(
         count = slots - extra
         if count < 1 or (classes is not None and classes != count):
             raise Misfit(f"{slots} columns of scores are {count} classes; given are {classes}")
+    if declared.score == "objectness" and count != 1:
+        raise Misfit(f"objectness is the score of one class only, the file has {count}")
     if declared.class_ids is not None:
         wanted = max(declared.class_ids) + 1 + (declared.background == "last")
         if classes is not None and classes != len(declared.class_ids):

@@ -1,0 +1,260 @@
+"""`adopt`: a foreign ONNX file becomes one of ours, after it was run beside the original."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import yolov4sdk
+from yolov4sdk.contract.contract import Size
+from yolov4sdk.contract.onnx_graph import read_onnx_graph
+from yolov4sdk.contract.spec import METADATA_KEY, ModelInfo, ModelSpec
+from yolov4sdk.conventions import Outputs
+from yolov4sdk.conventions.declaration import Declared
+from yolov4sdk.conventions.sidecars import declaration_of
+from yolov4sdk.errors import (
+    ExportError,
+    ForeignFileError,
+    MissingExtraError,
+    SettingError,
+    SpecError,
+    VerificationError,
+)
+from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan, to_input
+from yolov4sdk.system.files import atomic_write, sha256
+
+from ..check import real_image
+from .rewrite import rewrite
+
+_BOX_ERROR: Final = 1e-3
+"""Pixels; exp and softmax differ in their last bits between NumPy and a runtime."""
+_SCORE_ERROR: Final = 1e-5
+_SHOWN: Final = 0.25
+"""Confidence from which boxes are counted in the trial run."""
+_MANY: Final = 1000
+_STANDARD: Final = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.ms.internal.nhwc"}
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What an adoption wrote.
+
+    Attributes:
+        path: the new file.
+        spec: inside it.
+        declared: the declaration, and where it came from.
+        warnings: what the trial run makes doubtful; empty when it looks right.
+        box_error: pixels, against a NumPy decode of the original's outputs.
+        score_error: the same for scores.
+    """
+
+    path: Path
+    spec: ModelSpec
+    declared: Declared
+    warnings: tuple[str, ...]
+    box_error: float
+    score_error: float
+
+
+def adopt(
+    source: str | Path,
+    target: str | Path,
+    convention: str | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    size: Size | None = None,
+    changes: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Adopted:
+    """Write a foreign ONNX detector as one of ours: decoding in the graph, ModelSpec inside.
+
+    Args:
+        source: the foreign file.
+        target: the new one, .onnx.
+        convention: name of a declaration or a file with one; None: what the file, its metadata
+            or the files beside it say.
+        names: class names in the order of the model; None: the file's own.
+        size: (height, width) for a graph that takes any size.
+        changes: "input.color=RGB" and the like.
+        overwrite: whether an existing target is replaced.
+
+    Raises:
+        ArtefactError: the source cannot be read, or nothing decides how to decode it.
+        ExportError: custom operators, an opset too old, or a rewritten graph that does not agree.
+        SettingError: a wrong option.
+        MissingExtraError: onnx or ONNX Runtime is not installed.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix.lower() != ".onnx":
+        raise SettingError(f"the output must end in .onnx, got {target}")
+    if target.exists() and (target.samefile(source) or not overwrite):
+        raise SettingError(f"{target} exists; choose another name, or give --overwrite")
+    facts = read_onnx_graph(source)
+    if METADATA_KEY in facts.metadata:
+        raise SettingError(f"{source} is a file of this SDK already; use it as it is")
+    declared, known = declaration_of(source, facts, convention, names, size, changes)
+    if known is None:
+        raise SpecError(
+            f"{source} does not name its {declared.contract.output.classes} classes; give "
+            "--names FILE, --names a,b,c or --names coco"
+        )
+    if len(known) != declared.contract.output.classes:
+        raise SpecError(
+            f"{len(known)} class names for {declared.contract.output.classes} classes of {source}"
+        )
+    model = _load(source)
+    rewritten, contract = rewrite(model, declared.contract)
+    info = ModelInfo(
+        architecture=f"adopted:{declared.row.name}",
+        names=tuple(known),
+        train_size=max(contract.input.size),
+        provenance={
+            "source": source.name, "sha256": sha256(source), "convention": declared.row.name,
+            "sdk_version": yolov4sdk.__version__,
+        },
+    )  # fmt: skip
+    precision = "int8" if _quantised(rewritten) else "fp32"
+    spec = ModelSpec.of(info, contract, precision)
+    entry = rewritten.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, spec.to_json()
+    with atomic_write(target) as temporary:
+        _save(rewritten, temporary)
+        warnings, box_error, score_error = _trial(source, temporary, declared, spec)
+    return Adopted(target, spec, declared, warnings, box_error, score_error)
+
+
+def _load(path: Path) -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("Adopting", "export", "onnx") from error
+    try:
+        model = onnx.load(path)
+    except FileNotFoundError as error:
+        raise ForeignFileError(
+            f"{path} keeps weights in {Path(str(error.filename or error)).name}, which is not "
+            "beside it; copy that file there"
+        ) from error
+    except Exception as error:  # protobuf's and onnx's share no base class
+        raise ForeignFileError(f"{path} cannot be read as ONNX: {_line(error)}") from error
+    plugins = sorted({n.op_type for n in model.graph.node if n.op_type.endswith(("_TRT", "_RTX"))})
+    if plugins:
+        raise ExportError(
+            f"{path} ends in {', '.join(plugins)}, a plug-in that only TensorRT has; export the "
+            "model again without suppression in the graph, then adopt that file"
+        )
+    own = {function.domain for function in model.functions}
+    custom = sorted(
+        {f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in _STANDARD | own}
+    )
+    if custom:
+        raise ExportError(
+            f"{path} uses the operators {', '.join(custom[:5])}, which are not ONNX's own; export "
+            "it without them"
+        )
+    return model
+
+
+def _quantised(model: Any) -> bool:
+    kinds = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
+    return any(node.op_type in kinds for node in model.graph.node)
+
+
+def _save(model: Any, path: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+    except Exception as error:
+        raise ExportError(f"the rewritten graph is not valid ONNX: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+
+
+def _trial(
+    source: Path, written: Path, declared: Declared, spec: ModelSpec
+) -> tuple[tuple[str, ...], float, float]:
+    """Run both on a photograph: the new graph against a NumPy decode of the old one's outputs."""
+    from yolov4sdk.backends.onnxruntime_backend import OnnxRuntimeBackend
+
+    taken = declared.contract.input
+    photo, _ = real_image(taken.size)
+    plan = letterbox_plan(
+        (photo.shape[0], photo.shape[1]), taken.size, stride=taken.multiple, resize=taken.resize
+    )
+    canvas = letterbox(photo, plan, resize=taken.resize)[None]
+    batch = np.repeat(canvas, declared.contract.batch or 1, axis=0)
+    foreign = ModelSpec.of(spec.model, declared.contract, spec.precision)
+    with (
+        OnnxRuntimeBackend(source, "cpu", spec=foreign) as original,
+        OnnxRuntimeBackend(written, "cpu") as rewritten,
+    ):
+        expected = original.infer(to_input(batch, taken, bgr=True))
+        found = rewritten.infer(to_input(batch, spec.contract.input, bgr=True))
+    box_error, score_error = _errors(expected, found)
+    if not (box_error <= _BOX_ERROR and score_error <= _SCORE_ERROR):
+        raise VerificationError(
+            f"the rewritten graph differs from {source.name} by {box_error:.3g} px and "
+            f"{score_error:.3g} in scores; nothing was written"
+        )
+    return doubts(expected, plan.canvas), box_error, score_error
+
+
+def _errors(expected: Outputs, found: Outputs) -> tuple[float, float]:
+    """Largest differences of boxes that score at all, and of scores."""
+    if expected.scores.shape != found.scores.shape:
+        return math.inf, math.inf
+    best = expected.scores if expected.class_ids is not None else expected.scores.max(-1)
+    used = best > 1e-3
+    boxes = np.abs(expected.boxes - found.boxes)[used]
+    return (
+        float(boxes.max()) if boxes.size else 0.0,
+        float(np.abs(expected.scores - found.scores).max()) if found.scores.size else 0.0,
+    )
+
+
+def doubts(outputs: Outputs, canvas: Size) -> tuple[str, ...]:
+    """What candidates of a photograph say against a declaration, in sentences."""
+    scores, boxes = outputs.scores, outputs.boxes
+    said = []
+    if not np.isfinite(scores).all() or not np.isfinite(boxes).all():
+        said.append("some scores or boxes are NaN or infinite")
+    if scores.size and (scores.min() < -1e-3 or scores.max() > 1 + 1e-3):
+        said.append(
+            f"scores lie between {scores.min():.3g} and {scores.max():.3g}, not in 0..1: is an "
+            "activation missing (output.activation)?"
+        )
+    best = scores if outputs.class_ids is not None else scores.max(-1)
+    shown = boxes[best > _SHOWN]
+    if len(shown) > _MANY:
+        said.append(f"{len(shown)} boxes score above {_SHOWN}: are the scores decoded right?")
+    if len(shown):
+        said += _places(shown, canvas)
+    return tuple(said)
+
+
+def _places(shown: NDArray[np.float32], canvas: Size) -> list[str]:
+    height, width = canvas
+    inside = (shown[:, 2] > 0) & (shown[:, 3] > 0) & (shown[:, 0] < width) & (shown[:, 1] < height)
+    ordered = (shown[:, 2] >= shown[:, 0]) & (shown[:, 3] >= shown[:, 1])
+    small = np.abs(shown).max() <= 2
+    said = []
+    if inside.mean() < 0.9:
+        said.append(f"{(~inside).sum()} of {len(shown)} boxes lie outside the canvas")
+    if ordered.mean() < 0.9:
+        said.append("corners are in the wrong order: is the box code right (output.box)?")
+    if small:
+        said.append('all boxes are smaller than two pixels: is the unit "fraction" (output.unit)?')
+    return said
+
+
+__all__ = ["Adopted", "adopt", "doubts"]
