@@ -15,6 +15,7 @@ import torch
 from train.distributed import World
 from yolov4sdk.errors import DeviceError
 from yolov4sdk.system.cpu import available_cpus
+from yolov4sdk.system.device import device_name
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _MOST, _NEVER = 2**31 - 1, -1  # bytes
@@ -27,6 +28,7 @@ def pick_device(name: str, world: World) -> torch.device:
     Raises:
         DeviceError: a device that is not there.
     """
+    name = device_name(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

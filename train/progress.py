@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from train.machine import peak_memory
 
@@ -49,15 +50,21 @@ class Reporter:
         self._spoken = self._start
         self._name = f"epoch {epoch + 1}/{self._epochs}"
         if self._live:
+            # What a narrow terminal has no room for is cut from the figures at the end.
             self._progress = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=10),
                 TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, ratio=1)),
                 console=self.console,
+                expand=True,
             )
             self._progress.start()
-            self._task = self._progress.add_task(self._name, total=steps, completed=done)
+            self._task = self._progress.add_task(
+                self._name, total=steps, completed=done, rate="", figures=""
+            )
 
     def step(self, losses: list[float], lr: float, images: int) -> None:
         """Show a batch.
@@ -69,18 +76,17 @@ class Reporter:
         """
         self._done += 1
         self._images += images
-        text = (
-            " ".join(f"{name} {value:.4f}" for name, value in zip(PARTS, losses, strict=True))
-            + f" lr {lr:.2e} {self.rate:.1f} images/s {peak_memory(self._device):.1f} GiB"
-        )
+        parts = [f"{name} {value:.4f}" for name, value in zip(PARTS, losses, strict=True)]
+        rest = [f"lr {lr:.2e}", f"{peak_memory(self._device):.1f} GiB"]
+        rate = f"{self.rate:.1f} images/s"
         if self._progress is not None:
-            self._progress.update(
-                self._task, completed=self._done, description=f"{self._name} {text}"
-            )
+            figures = " ".join([parts[-1], *parts[:-1], *rest])  # the sum first
+            self._progress.update(self._task, completed=self._done, rate=rate, figures=figures)
         elif time.perf_counter() - self._spoken > _PLAIN_SECONDS:
             self._spoken = time.perf_counter()
             left = (self._spoken - self._start) / (self._done - self._skipped)
             left *= self._steps - self._done
+            text = " ".join([*parts, rest[0], rate, rest[1]])
             self.say(f"{self._name} {self._done}/{self._steps} {text} eta {left:.0f} s")
 
     @property

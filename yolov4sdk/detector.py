@@ -44,8 +44,12 @@ class Detector(ContextManager):
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
         size: (height, width) of the network's input, or one number for both; None is the
             model's usual size. A fixed graph takes its own alone.
-        conf, iou, max_det, agnostic, multi_label: see `yolov4sdk.results.postprocess.nms`. `conf`
-            may map class names or ids to thresholds; its key "default" is for the others (0.25).
+        conf: scores are above this. It may map class names or ids to thresholds; its key "default"
+            is for the others (0.25).
+        iou: overlap above which the lesser of two boxes is suppressed.
+        max_det: boxes an image at most.
+        agnostic: suppress across classes.
+        multi_label: a box may be reported for several classes; False reports the best one.
         classes: names or ids to report; None is all.
         tiles: a `yolov4sdk.results.tiling.Tiling`, or the side of a tile in pixels: large images
             are cut into overlapping tiles, for small objects.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..contract.safetensors_header import check_file
 from ..errors import ForeignFileError, SettingError
+from ..system.device import device_name
 from .base import Backend, Outputs
 
 TABLE: Final = {
@@ -49,7 +50,7 @@ def load_backend(
             the address of a service ("http://host:8000", "triton://host:8001/model").
         backend: "torch", "onnxruntime", "openvino", "trt" or "trt-rtx", where a suffix has
             several. An .onnx file is built into an engine for the last two, once, into a cache.
-        device: "auto", "cpu", "cuda", "cuda:1"; OpenVINO's own names ("gpu") too.
+        device: "auto", "cpu", "cuda", "cuda:1" or 1; OpenVINO's own names ("gpu") too.
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
             None is the artefact's own.
         threads: processor threads; None is what the container allows.
@@ -60,6 +61,7 @@ def load_backend(
         MissingExtraError: the runtime is not installed.
         BackendError: the runtime refused the model or the device.
     """
+    device = device_name(device)
     if backend is not None and backend not in TABLE:
         raise SettingError(f"no backend {backend!r}; there are {', '.join(TABLE)}")
     if isinstance(model, str) and "://" in model:
@@ -114,6 +116,11 @@ def _unknown_suffix(path: Path) -> str:
         return (
             f"{path.name} is a file of Darknet; convert the pair once with `yolov4sdk import "
             f"{path.stem}.cfg {path.stem}.weights -o {path.stem}.safetensors`"
+        )
+    if path.name.endswith(".state.pt"):
+        return (
+            f"{path.name} is the state of a training run, for `yolov4sdk train --resume "
+            f"{path.parent}`; the model is last.safetensors beside it"
         )
     if path.suffix in {".pt", ".pth"}:
         return (

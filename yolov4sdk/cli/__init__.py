@@ -7,54 +7,21 @@ Exit codes: 0 done; 1 done, but some inputs failed, or a check did not hold; 2 a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import typer
 
 from ..errors import YOLOv4Error
 from ..system.files import printable
-from .adopt import adopt
-from .benchmark import benchmark
+from .commands import Commands
 from .console import any_encoding
-from .data import data_app
-from .detect import detect
-from .doctor import doctor
-from .export import export
-from .import_model import import_model
-from .info import info
-from .label import label
-from .models import models
-from .serve import serve
-from .train import train
-from .train_backbone import train_backbone
-from .val import val
-from .verify import verify
 
 app = typer.Typer(
     name="yolov4sdk",
     help="Scaled-YOLOv4 detectors from training to production.",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-COMMANDS: dict[str, Callable[..., None]] = {
-    "detect": detect,
-    "label": label,
-    "import": import_model,
-    "adopt": adopt,
-    "export": export,
-    "train": train,
-    "train-backbone": train_backbone,
-    "val": val,
-    "verify": verify,
-    "benchmark": benchmark,
-    "serve": serve,
-    "models": models,
-    "info": info,
-    "doctor": doctor,
-}
-for name, command in COMMANDS.items():
-    app.command(name)(command)
-app.add_typer(data_app, name="data")
 
 
 def _show_version(wanted: bool) -> None:

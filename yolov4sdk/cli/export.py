@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from .console import counted, duration, next_steps, progress_bar, size_of
 from .signature import accepts, completion
 
 if TYPE_CHECKING:
@@ -76,15 +76,16 @@ def export(
         result = export_model(model, engine, output, progress, **given)
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
-    else:
-        _show(result)
+        return
+    _show(result)
+    file = str(result.path)
+    next_steps(("detect", "photo.jpg", "-m", file), ("benchmark", file))
 
 
 @contextmanager
 def _bar() -> Iterator[Any]:
     """A progress function for the build of an engine; nothing is drawn before its first call."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar("step") as bar:
         tasks: dict[str, Any] = {}
 
         def progress(phase: str, done: int, total: int) -> None:
@@ -98,7 +99,7 @@ def _bar() -> Iterator[Any]:
 def _show(result: ExportResult) -> None:
     console = Console()
     for file in result.files:
-        console.print(f"{file}  {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+        console.print(f"{file}  {size_of(file.stat().st_size)}", soft_wrap=True)
     if result.engine is not None:
         _show_engine(console, result.engine)
     if result.checks:
@@ -107,7 +108,7 @@ def _show(result: ExportResult) -> None:
         _show_quantisation(console, result.quantisation)
     seconds, peaks = result.seconds, result.peak_memory
     memory = "; ".join(
-        f"{what} {seconds[i]:.1f} s" + (f", peak memory {peak / 1e9:.2f} GB" if peak else "")
+        f"{what} {duration(seconds[i])}" + (f", peak memory {size_of(peak)}" if peak else "")
         for i, (what, peak) in enumerate(zip(("export", "check"), peaks, strict=True))
     )
     console.print(memory)
@@ -116,7 +117,7 @@ def _show(result: ExportResult) -> None:
 def _show_engine(console: Console, report: EngineReport) -> None:
     console.print(
         f"{report.title}, for compute capability {', '.join(report.capabilities)}: "
-        f"{report.kernels} kernels, built in {report.seconds:.1f} s",
+        f"{counted(report.kernels, 'kernel')}, built in {duration(report.seconds)}",
         highlight=False,
     )
     table = Table(title="Precision of the layers")
@@ -159,7 +160,8 @@ def _show_checks(console: Console, result: ExportResult) -> None:
 
 
 def _show_quantisation(console: Console, made: Quantisation) -> None:
-    table = Table(title=f"INT8, calibrated on {made.calibrated_on} images; against the float file")
+    images = counted(made.calibrated_on, "image")
+    table = Table(title=f"INT8, calibrated on {images}; against the float file")
     for column in ("method", "detections matched", "scores, mean error", "chosen"):
         table.add_column(column)
     for name, found in made.candidates.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SettingError
+from .console import counted, next_steps
 from .options import parse_names
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ def import_model(
     height, width = spec.input_size
     shown = str(height) if height == width else f"{height} x {width}"
     typer.echo(
-        f"{target}: {_kind(model)}, {count_parameters(model):,} parameters, {spec.nc} classes, "
+        f"{target}: {_kind(model)}, {count_parameters(model):,} parameters, "
+        f"{counted(spec.nc, 'class', 'classes')}, "
         f"strides {' '.join(map(str, spec.strides))}, size {shown}"
     )
+    next_steps(("detect", "photo.jpg", "-m", str(target)), ("export", str(target)))
 
 
 def _load(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import MissingExtraError, SettingError
+from ..errors import SettingError
 
 
 def serve(
@@ -54,11 +54,8 @@ def serve(
         flags[name.strip().replace("-", "_")] = value.strip()
     if config is not None:
         os.environ["YOLOV4SDK_CONFIG"] = str(config)
-    try:
-        from serve.server import run
-        from serve.settings import load_settings
-    except ImportError as error:
-        package = (error.name or "").partition(".")[0] or None
-        raise MissingExtraError("The service", "serve", package) from error
+    from serve.server import run
+    from serve.settings import load_settings
+
     if code := run(load_settings(**flags)):
         raise typer.Exit(code)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from .console import next_steps
 from .signature import accepts
 
 
@@ -48,9 +50,12 @@ def train(
     if resume is not None:
         if config is not None:
             raise typer.BadParameter("--resume takes its settings from the run; leave out --config")
-        position = resume_run(resume, given)
+        output, position = resume, resume_run(resume, given)
     else:
-        base = None if config is None else TrainSettings.read(config)
-        position = start_run(settings(base, **given))
+        made = settings(None if config is None else TrainSettings.read(config), **given)
+        output, position = Path(made.output), start_run(made)
     if not position.finished:  # exit code 130: it was interrupted
         raise typer.Exit(130)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes one speaks
+        model = str(output / "last.safetensors")
+        next_steps(("detect", "photo.jpg", "-m", model), ("export", model))

@@ -99,7 +99,13 @@ class ModelSpec:
     The constructor takes the values of our own models one by one; `ModelSpec.of` takes the parts.
 
     Args:
-        architecture, names, strides, anchors, decoding, train_size, provenance: see `ModelInfo`.
+        architecture: as the following, see `ModelInfo`.
+        names: class names.
+        strides: of each level.
+        anchors: of each level.
+        decoding: of the boxes.
+        train_size: long side in pixels.
+        provenance: where it came from.
         input_size: (height, width) in pixels: the only one of a fixed graph, else the usual one.
         dynamic_size: whether any multiple of the largest stride is accepted.
         batch: the only batch size of the graph, None when any is accepted.

@@ -164,7 +164,8 @@ def compare_artefacts(
         artefacts: files or loaded backends; the first is the reference.
         images: files, or uint8 BGR [H, W, 3] each.
         size: (height, width) of the input for dynamic artefacts; a fixed one decides by itself.
-        conf, iou: thresholds of the detections that are matched.
+        conf: least score of the detections that are matched.
+        iou: overlap above which the lesser of them is suppressed.
 
     Returns:
         One Agreement for each artefact but the first.

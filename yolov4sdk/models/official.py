@@ -63,6 +63,11 @@ def import_official(
     """
     path = check_file(path)
     content = load_pickled(path)
+    if isinstance(content, dict) and {"identity", "position", "ema"} <= set(content):
+        raise ForeignFileError(
+            f"{path} is the state of a training run of this SDK, for `yolov4sdk train --resume "
+            f"{path.parent}`; the model is last.safetensors beside it, which needs no import"
+        )
     module = _find_module(content)
     tensors, differences = (
         _module_tensors(module, path) if module else (_plain_tensors(content, path), {})

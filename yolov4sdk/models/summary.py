@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from .build import build_model
-from .definition import BUILT_IN
 from .model import Model
 
 
@@ -56,8 +55,3 @@ def summary(name: str) -> dict[str, Any]:
         "strides": list(model.spec.strides),
         "anchors_per_level": model.detect.na,
     }
-
-
-def summaries() -> list[dict[str, Any]]:
-    """`summary` of every built-in model."""
-    return [summary(name) for name in BUILT_IN]
