@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend, Outputs, load_backend
+from .backends import Backend, BackendName, Outputs, Precision, load_backend
 from .backends.artefacts import default_model
 from .backends.base import ContextManager
 from .backends.tta import augmented
 from .contract.spec import ModelSpec
 from .detections import Detections, resolve_classes, resolve_conf
 from .errors import SettingError
-from .imaging.images import Color, Pixels, read_image, read_scaled
+from .imaging.images import Color, Pixels, check_color, read_image, read_scaled
 from .imaging.preprocess import Letterbox, Size, letterbox, letterbox_plan, to_input
+from .results.options import CallOptions, Classes, network_size, read_options, scales
 from .results.postprocess import check_thresholds, nms, suppress
 from .results.tiling import Tiling, check_tiling, detect_tiled
 from .system.ahead import ahead
+from .system.arguments import flag, whole_number
 from .system.cpu import available_cpus
+from .system.device import Device, device_name
 
 if TYPE_CHECKING:
     from .streams.streaming import Stream
@@ -73,14 +77,14 @@ class Detector(ContextManager):
         self,
         model: Any = None,
         *,
-        backend: str | None = None,
-        device: str = "auto",
-        precision: str | None = None,
+        backend: BackendName | None = None,
+        device: Device = "auto",
+        precision: Precision | None = None,
         size: int | tuple[int, int] | None = None,
         conf: float | Mapping[str | int, float] = 0.25,
         iou: float = 0.45,
         max_det: int = 300,
-        classes: Sequence[str | int] | None = None,
+        classes: Classes = None,
         agnostic: bool = False,
         multi_label: bool = False,
         tiles: Tiling | int | None = None,
@@ -93,15 +97,22 @@ class Detector(ContextManager):
         gpu_letterbox: bool = False,
         scaled_decode: bool = False,
     ) -> None:
+        self._arguments = {k: v for k, v in locals().items() if k != "self"}
         if shape not in ("auto", "square", "rect"):
             raise SettingError(f'shape must be "auto", "square" or "rect", got {shape!r}')
-        if batch < 1:
+        check_color(color)
+        if (batch := whole_number("batch", batch)) < 1:
             raise SettingError(f"batch must be at least 1, got {batch}")
-        self._settings = {
+        self._settings = read_options({
             "conf": conf, "iou": iou, "max_det": max_det, "classes": classes,
             "agnostic": agnostic, "multi_label": multi_label, "tiles": tiles,
-        }  # fmt: skip
-        self._color, self._allow_urls = color, allow_urls
+        })  # fmt: skip
+        self._color, self._allow_urls = color, flag("allow_urls", allow_urls)
+        gpu_letterbox = flag("gpu_letterbox", gpu_letterbox)
+        scaled_decode = flag("scaled_decode", scaled_decode)
+        size, tta = network_size(size), scales(tta)
+        device = device_name(device)
+        threads = None if threads is None else whole_number("threads", threads)
         self.backend: Backend = (
             _load_default(backend, device, precision, threads)
             if model is None
@@ -141,13 +152,15 @@ class Detector(ContextManager):
 
     @overload
     def __call__(
-        self, images: list[Any] | tuple[Any, ...], **overrides: Any
+        self, images: list[Any] | tuple[Any, ...], **overrides: Unpack[CallOptions]
     ) -> list[Detections]: ...
 
     @overload
-    def __call__(self, images: Any, **overrides: Any) -> Detections: ...
+    def __call__(self, images: Any, **overrides: Unpack[CallOptions]) -> Detections: ...
 
-    def __call__(self, images: Any, **overrides: Any) -> Detections | list[Detections]:
+    def __call__(
+        self, images: Any, **overrides: Unpack[CallOptions]
+    ) -> Detections | list[Detections]:
         """Detect objects in one image, or in each of a list, run in batches.
 
         Args:
@@ -187,7 +200,7 @@ class Detector(ContextManager):
         live: bool | None = None,
         timeout: float = 10.0,
         reconnect: float | None = None,
-        **overrides: Any,
+        **overrides: Unpack[CallOptions],
     ) -> Stream:
         """Detect in a video, a live source or several at once, in constant memory.
 
@@ -219,7 +232,7 @@ class Detector(ContextManager):
         return open_stream(
             self,
             source,
-            overrides,
+            dict(overrides),
             batch=self.spec.batch if batch is None else batch,
             largest=self._batch,
             stride=stride,
@@ -241,6 +254,23 @@ class Detector(ContextManager):
     def close(self) -> None:
         """Give the runtime's memory back."""
         self.backend.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It travels as its arguments: the model is loaded again where it arrives."""
+        arguments = dict(self._arguments)
+        model = arguments.pop("model")
+        if hasattr(model, "infer"):
+            raise SettingError(
+                "a Detector around a loaded backend cannot be pickled; give it the model's path"
+            )
+        if isinstance(model, str | Path) and "://" not in str(model):
+            model = Path(model).resolve()  # the other process may be in another folder
+        return _made, (type(self), model, arguments)
+
+    def __copy__(self) -> Self:
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        return new
 
     def __repr__(self) -> str:
         b = self.backend
@@ -287,11 +317,8 @@ class Detector(ContextManager):
             run(canvas)
         return [found[i] for i in range(len(found))]
 
-    def _thresholds(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(overrides) - set(self._settings))
-        if unknown:
-            raise SettingError(f"unknown options {unknown}; there are {sorted(self._settings)}")
-        settings = {**self._settings, **overrides}
+    def _thresholds(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        settings = {**self._settings, **read_options(overrides)}
         if settings["classes"] is not None:
             settings["classes"] = resolve_classes(settings["classes"], self.names)
         settings["conf"] = resolve_conf(settings["conf"], self.names)
@@ -369,6 +396,10 @@ class Detector(ContextManager):
             options = {k: v for k, v in thresholds.items() if k != "multi_label"}
             xyxy, kept, ids = suppress(boxes, scores, outputs.class_ids[row], **options)
         return Detections(plan.to_source(xyxy), kept, ids, self.names, plan.source)
+
+
+def _made(kind: type[Detector], model: Any, arguments: dict[str, Any]) -> Detector:
+    return kind(model, **arguments)
 
 
 def _whole(image: Pixels) -> tuple[Pixels, Size]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from yolov4sdk import Detector
+from yolov4sdk.backends import Precision
 from yolov4sdk.imaging.images import decode
 from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan
 from yolov4sdk.measure.timing import alternate, median_ratio
@@ -26,7 +27,7 @@ from .jpegs import SIZES, jpegs
 MODELS = {"yolov4-csp": (640, 0.95, 4), "yolov4-csp-n": (320, 0.8, 24)}
 """Size, what is to be reached, images a round: an even number, as a stream on two cores runs two
 side by side."""
-RUNTIMES = (
+RUNTIMES: tuple[tuple[str, str, Precision | None], ...] = (
     ("ONNX Runtime", "onnx", None),
     ("OpenVINO bf16", "openvino", "bf16"), ("OpenVINO int8", "int8", None),
 )  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ..contract.safetensors_header import check_file
 from ..errors import ForeignFileError, SettingError
-from ..system.device import device_name
+from ..system.arguments import text
+from ..system.device import Device, device_name
 from .base import Backend, Outputs
 
 TABLE: Final = {
@@ -19,6 +20,9 @@ TABLE: Final = {
     "trt-rtx": "tensorrt_backend:TensorRtRtxBackend",
 }
 """Backend name to "module:Class" in this package."""
+
+BackendName = Literal["torch", "onnxruntime", "openvino", "trt", "trt-rtx"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 BY_SUFFIX: Final = {
     ".safetensors": ("torch",),
@@ -39,7 +43,7 @@ BY_SCHEME: Final = {
 def load_backend(
     model: Any,
     backend: str | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     precision: str | None = None,
     threads: int | None = None,
 ) -> Backend:
@@ -50,7 +54,8 @@ def load_backend(
             the address of a service ("http://host:8000", "triton://host:8001/model").
         backend: "torch", "onnxruntime", "openvino", "trt" or "trt-rtx", where a suffix has
             several. An .onnx file is built into an engine for the last two, once, into a cache.
-        device: "auto", "cpu", "cuda", "cuda:1" or 1; OpenVINO's own names ("gpu") too.
+        device: "auto", "cpu", "cuda", "cuda:1", the number of a GPU, a `torch.device`; OpenVINO's
+            own names ("gpu") too.
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
             None is the artefact's own.
         threads: processor threads; None is what the container allows.
@@ -62,6 +67,8 @@ def load_backend(
         BackendError: the runtime refused the model or the device.
     """
     device = device_name(device)
+    if precision is not None:
+        text("precision", precision)
     if backend is not None and backend not in TABLE:
         raise SettingError(f"no backend {backend!r}; there are {', '.join(TABLE)}")
     if isinstance(model, str) and "://" in model:
@@ -130,4 +137,7 @@ def _unknown_suffix(path: Path) -> str:
     return f"{path.name}: no backend reads {path.suffix!r}; there are {', '.join(BY_SUFFIX)}"
 
 
-__all__ = ["BY_SCHEME", "BY_SUFFIX", "TABLE", "Backend", "Outputs", "load_backend"]
+__all__ = [
+    "BY_SCHEME", "BY_SUFFIX", "TABLE", "Backend", "BackendName", "Outputs", "Precision",
+    "load_backend",
+]  # fmt: skip

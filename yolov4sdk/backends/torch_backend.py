@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ class TorchBackend(ContextManager):
         use_fast_mish(folded)
         # Anchors stay as they were: bfloat16 would round them by up to 0.4 %.
         folded.detect.anchor_grid = model.detect.anchor_grid.to(self._device)
+        self._process = os.getpid()
         self._model: Model | None = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
@@ -62,6 +64,11 @@ class TorchBackend(ContextManager):
         model = self._model
         if model is None:
             raise BackendError("this backend is closed; load the model again")
+        if os.getpid() != self._process:  # torch would wait for threads that were not forked
+            raise BackendError(
+                "this model was loaded before the process was forked, and torch's threads do not "
+                "survive a fork; load it in the child, or start that with the method spawn"
+            )
         check_batch(batch, self.spec)
         with torch.inference_mode():
             images = torch.from_numpy(batch).to(

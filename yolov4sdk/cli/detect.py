@@ -115,9 +115,9 @@ def detect(
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise SettingError(f"no format {', '.join(unknown)}; there are {', '.join(FORMATS)}")
     video = all_streams(sources)
-    found = Found() if video else search(sources)
-    results = None if video else Results(output, wanted, found.files, overwrite)
-    detector = Detector(model, allow_urls=video, **options)
+    found = Found() if video else search(sources, allow_urls=True)
+    results = None if video else Results(output, wanted, found, overwrite)
+    detector = Detector(model, allow_urls=video or bool(found.urls), **options)
     make_effects = partial(
         Effects, detector.names, parse_classes(classes), region=region or (), ignore=ignore or (),
         ignore_mask=ignore_mask, blur=blur, pixelate=pixelate, track=track, boxes=boxes,

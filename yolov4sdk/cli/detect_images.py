@@ -6,8 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Final
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -17,12 +18,16 @@ from ..detections import Detections
 from ..detector import Detector
 from ..errors import ImageError
 from ..imaging.draw import write_image
-from ..imaging.images import SUFFIXES, read_image
+from ..imaging.images import SUFFIXES, public_url, read_image
 from ..imaging.sources import Found
 from ..system.files import printable
 from ..system.outputs import Outputs, result_names
 from .console import failed, messages, print_json
 from .effects import Effects
+
+Source = Path | str
+"""A file, or the address of an image."""
+S = TypeVar("S", Path, Path | str)
 
 SHOWN: Final = 20
 """Images whose counts are printed."""
@@ -33,16 +38,19 @@ class Results:
 
     Args:
         formats: of "image", "yolo", "json" and "csv".
-        sources: of all images.
+        found: all images.
         overwrite: whether results of an earlier run may be replaced.
 
     Raises:
         SettingError: a file is there already.
     """
 
-    def __init__(
-        self, output: Path, formats: Sequence[str], sources: Sequence[Path], overwrite: bool
-    ) -> None:
+    def __init__(self, output: Path, formats: Sequence[str], found: Found, overwrite: bool) -> None:
+        sources: list[Source] = [*found.files, *found.urls]
+        paths: list[Path] = [
+            *found.files,
+            *(Path(PurePosixPath(urlsplit(url).path).name) for url in found.urls),
+        ]
         folders = {"image": (output, ".jpg"), "yolo": (output / "labels", ".txt")}
         chosen = {form: folders[form] for form in formats if form in folders}
         self._files = {
@@ -50,16 +58,16 @@ class Results:
                 form: (folder / name).with_name(name.name + suffix)
                 for form, (folder, suffix) in chosen.items()
             }
-            for source, name in zip(sources, result_names(sources, SUFFIXES), strict=True)
+            for source, name in zip(sources, result_names(paths, SUFFIXES), strict=True)
         }
         tables = [output / f"detections.{form}" for form in ("json", "csv") if form in formats]
         self._tables = {table.suffix.lstrip("."): table for table in tables}
         files = [file for of_one in self._files.values() for file in of_one.values()]
-        self._outputs = Outputs(output, [*files, *tables], sources, overwrite)
+        self._outputs = Outputs(output, [*files, *tables], found.files, overwrite)
         self._output = output
         self.records: list[dict[str, Any]] = []
 
-    def write(self, source: Path, image: Any, found: Detections, effects: Effects) -> None:
+    def write(self, source: Source, image: Any, found: Detections, effects: Effects) -> None:
         """Write what belongs to one image."""
         files = self._files[source]
         if file := files.get("image"):
@@ -70,7 +78,7 @@ class Results:
             form: printable(file.relative_to(self._output).as_posix())
             for form, file in files.items()
         }
-        named = {"file": printable(source), **({"results": results} if results else {})}
+        named = {"file": _shown(source), **({"results": results} if results else {})}
         self.records.append({**named, **found.to_dict()})
 
     def write_tables(self, tracked: bool) -> None:
@@ -116,12 +124,13 @@ def detect_images(
 ) -> None:
     """Detect in all images and write the results; exit code 1 where some could not be read."""
     console = messages()
-    broken: list[tuple[Path, str]] = [
+    sources: list[Source] = [*found.files, *found.urls]
+    broken: list[tuple[Source, str]] = [
         (path, f"{path} cannot be read: {why}") for path, why in found.unreadable.items()
     ]
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("detecting", total=len(found.files))
-        for path, image, result in run(detector, found.files, batch):
+        task = progress.add_task("detecting", total=len(sources))
+        for path, image, result in run(detector, sources, batch):
             progress.advance(task)
             if isinstance(result, ImageError):
                 broken.append((path, str(result)))
@@ -130,7 +139,7 @@ def detect_images(
             results.write(path, image, result, effects)
     results.write_tables(effects.tracks)
     if as_json:
-        lost = [{"file": printable(path), "error": printable(why)} for path, why in broken]
+        lost = [{"file": _shown(path), "error": printable(why)} for path, why in broken]
         print_json({"images": results.records, "failed": lost, "skipped": found.notes()})
     else:
         _report(console, detector, results.records, output)
@@ -143,19 +152,23 @@ def detect_images(
 
 
 def run(
-    detector: Detector, paths: Sequence[Path], batch: int
-) -> Iterator[tuple[Path, Any, Detections | ImageError]]:
-    """Path, pixels and detections of each image, or the error of one that cannot be read."""
+    detector: Detector, paths: Sequence[S], batch: int
+) -> Iterator[tuple[S, Any, Detections | ImageError]]:
+    """Source, pixels and detections of each image, or the error of one that cannot be read."""
     for start in range(0, len(paths), batch):
-        good: list[tuple[Path, Any]] = []
+        good: list[tuple[S, Any]] = []
         for path in paths[start : start + batch]:
             try:
-                good.append((path, read_image(path)))
+                good.append((path, read_image(path, allow_urls=True)))
             except ImageError as error:
                 yield path, None, error
         results = detector([image for _, image in good])
         for (path, image), result in zip(good, results, strict=True):
             yield path, image, result
+
+
+def _shown(source: Source) -> str:
+    return public_url(source) if isinstance(source, str) else printable(source)
 
 
 def _report(

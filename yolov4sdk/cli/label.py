@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -64,11 +64,11 @@ def label(
     least = parse_conf(conf)
     if soft and form != "yolo":
         raise SettingError(f"--soft writes scores, which {form} labels cannot hold; use yolo")
-    detector = Detector(
-        model, backend=backend, device=device, size=size,
-        conf=_halved(least) if soft else least, iou=iou, classes=wanted, batch=batch,
-        tiles=tile, tta=tta,
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "backend": backend, "device": device, "size": size, "iou": iou, "classes": wanted,
+        "conf": _halved(least) if soft else least, "batch": batch, "tiles": tile, "tta": tta,
+    }  # fmt: skip
+    detector = Detector(model, **options)
     names = detector.names
     if wanted is not None:
         names = tuple(names[i] for i in dict.fromkeys(resolve_classes(wanted, names)))

@@ -5,10 +5,12 @@ A safetensors file is an 8-byte little-endian length, that many bytes of JSON, t
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
 from ..errors import (
+    ArtefactError,
     ArtefactNotFoundError,
     EmptyFileError,
     ForeignFileError,
@@ -21,13 +23,22 @@ from .spec import METADATA_KEY, ModelSpec
 
 
 def check_file(path: str | Path) -> Path:
-    """Return `path` when it is a file that is not empty.
+    """Return `path` when it is a file that may be read and is not empty.
 
     Raises:
         ArtefactNotFoundError, EmptyFileError: as they say.
+        ArtefactError: it may not be read.
     """
     path = Path(path)
-    if not path.is_file():
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+        if is_file:
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        is_file = False
+    except OSError as error:
+        raise ArtefactError(f"{path} cannot be read: {error.strerror}") from error
+    if not is_file:
         raise ArtefactNotFoundError(f"no model file at {path}; check the path")
     if path.stat().st_size == 0:
         raise EmptyFileError(f"{path} is empty (0 bytes); download, copy or export it again")

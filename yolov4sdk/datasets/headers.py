@@ -60,7 +60,7 @@ def image_header(path: Path) -> Header:
     except FileNotFoundError:
         raise ImageNotFoundError(f"no image at {path}") from None
     except OSError as error:
-        raise ImageDecodeError(f"{path} cannot be read: {error}") from error
+        raise ImageDecodeError(f"{path} cannot be read: {error.strerror}") from error
     if size is None or min(size) < 1:
         image = read_image(path)
         size = (image.shape[0], image.shape[1])

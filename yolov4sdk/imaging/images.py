@@ -71,7 +71,7 @@ def read_image(source: Any, color: Color = "BGR", allow_urls: bool = False) -> P
         ImageError: its subclasses say what is wrong with the image.
         SettingError: a URL that is not allowed, or an unknown colour order.
     """
-    _check_color(color)
+    check_color(color)
     if (encoded := _encoded(source, allow_urls)) is not None:
         return decode(*encoded)
     if isinstance(source, np.ndarray):
@@ -95,7 +95,7 @@ def read_scaled(
     Returns:
         Pixels, and (height, width) of the whole image.
     """
-    _check_color(color)
+    check_color(color)
     if (encoded := _encoded(source, allow_urls)) is None:
         image = read_image(source, color)
     elif (scaled := decode_scaled(encoded[0], canvas)) is not None:
@@ -105,7 +105,8 @@ def read_scaled(
     return image, (image.shape[0], image.shape[1])
 
 
-def _check_color(color: str) -> None:
+def check_color(color: str) -> None:
+    """Refuse an order of channels that does not exist (SettingError)."""
     if color not in ("BGR", "RGB"):
         raise SettingError(f'color must be "BGR" or "RGB", got {color!r}')
 
@@ -115,9 +116,10 @@ def _encoded(source: Any, allow_urls: bool) -> tuple[bytes, str] | None:
     if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         if not allow_urls:
             raise SettingError(
-                f"{source} is a URL and fetching is off; pass allow_urls=True to Detector"
+                f"{public_url(source)} is a URL and fetching is off; pass allow_urls=True to "
+                "Detector"
             )
-        return _fetch(source), source
+        return _fetch(source), public_url(source)
     if isinstance(source, str | Path):
         return _read(Path(source)), str(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -313,17 +315,40 @@ def _read(path: Path) -> bytes:
         raise ImageDecodeError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def is_image_url(text: str) -> bool:
+    """Whether a source is the address of an image, by its suffix, and not of a video."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that are no IPv6 address: a glob
+        return False
+    suffix = Path(parts.path).suffix.lower()
+    return parts.scheme.lower() in ("http", "https") and suffix in SUFFIXES
+
+
+def public_url(url: str) -> str:
+    """An address as it may be shown: without password and query."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
 def _fetch(url: str) -> bytes:
+    from base64 import b64encode
+    from http.client import HTTPException
     from urllib.error import URLError
+    from urllib.parse import unquote
     from urllib.request import Request, urlopen
 
-    host = urlsplit(url).hostname
+    parts = urlsplit(url)
+    headers = {"User-Agent": "yolov4sdk"}
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     try:
-        request = Request(url, headers={"User-Agent": "yolov4sdk"})
-        with urlopen(request, timeout=URL_SECONDS) as response:
+        with urlopen(Request(address, headers=headers), timeout=URL_SECONDS) as response:
             data: bytes = response.read(URL_BYTES + 1)
-    except (URLError, OSError, ValueError) as error:
-        raise ImageNotFoundError(f"no image from {host}: {error}") from error
+    except (URLError, OSError, ValueError, HTTPException) as error:
+        raise ImageNotFoundError(f"no image at {public_url(url)}: {error}") from error
     if len(data) > URL_BYTES:
-        raise ImageTooLargeError(f"the image from {host} is larger than {URL_BYTES:,} bytes")
+        raise ImageTooLargeError(f"{public_url(url)} is larger than {URL_BYTES:,} bytes")
     return data

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import ImageNotFoundError
 from ..system.outputs import MANIFEST, earlier_results, is_result
-from .images import SUFFIXES
+from .images import SUFFIXES, is_image_url
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,13 @@ class Found:
 
     Attributes:
         files: in natural order within each source, each once.
+        urls: addresses of images.
         unreadable: folders that may not be read, and why.
         skipped: names of what was passed over, by the reason.
     """
 
     files: list[Path] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
     skipped: dict[str, list[Path]] = field(default_factory=dict)
 
@@ -68,7 +70,7 @@ def expand(sources: Iterable[str | Path]) -> list[Path]:
     return found.files
 
 
-def search(sources: Iterable[str | Path]) -> Found:
+def search(sources: Iterable[str | Path], allow_urls: bool = False) -> Found:
     """Files as they are, folders and globs to the images in them.
 
     Of a folder, its subfolders are read too, linked ones included. Results that an earlier run
@@ -76,6 +78,7 @@ def search(sources: Iterable[str | Path]) -> Found:
 
     Args:
         sources: paths of images, folders or globs ("shots/**/*.jpg").
+        allow_urls: whether addresses that end in an image's suffix are kept too.
 
     Raises:
         ImageNotFoundError: a source that does not exist, or holds no image.
@@ -84,6 +87,9 @@ def search(sources: Iterable[str | Path]) -> Found:
     files: dict[tuple[str, str], Path] = {}
     real = functools.cache(os.path.realpath)  # of folders: a link to a file counts by its own name
     for source in sources:
+        if allow_urls and isinstance(source, str) and is_image_url(source):
+            found.urls.append(source)
+            continue
         paths = list(_search_one(source, found))
         if not paths:
             raise ImageNotFoundError(_nothing(source, found))

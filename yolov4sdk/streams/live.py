@@ -13,8 +13,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StreamTimeoutError, VideoError, VideoNotFoundError
-from .video import WITHOUT_CLOCK, Counts, Picture, decode, frame_time, open_container, to_bgr
+from ..errors import StreamTimeoutError, VideoDecodeError, VideoError, VideoNotFoundError
+from .video import (
+    WITHOUT_CLOCK,
+    Counts,
+    Picture,
+    decode,
+    frame_time,
+    open_container,
+    to_bgr,
+    video_stream,
+)
 
 RETRY_SECONDS: Final = 0.25
 # Short probing and no reordering or read-ahead: what counts is the newest frame. RTSP over TCP:
@@ -92,7 +101,7 @@ class LiveSource:
                     if self._stopped.is_set():
                         return
                 if self.finite:
-                    return
+                    break
             except VideoError as error:
                 if first is None and isinstance(error, VideoNotFoundError):
                     raise
@@ -103,6 +112,8 @@ class LiveSource:
             if self._seconds_left(lost, first) <= 0:
                 raise self._too_late(first, failure) from failure
             self._stopped.wait(RETRY_SECONDS)
+        if self.finite and first is None:
+            raise VideoDecodeError(f"{self.name}: no frame in it that can be decoded")
 
     def stop(self) -> None:
         """See `yolov4sdk.streams.video.Reader.stop`."""
@@ -136,7 +147,7 @@ def connect_url(url: str) -> Connect:
 
     def connect(source: LiveSource, seconds: float) -> Iterator[Stamped]:
         with open_container(url, source.name, max(seconds, 0.1), OPTIONS) as container:
-            stream = container.streams.video[0]
+            stream = video_stream(container)
             stream.thread_type = "SLICE"  # threads by frame hold a frame back for each thread
             clock = not WITHOUT_CLOCK & set(container.format.name.split(","))
             source.rate = stream.guessed_rate if clock else None

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..backends import Backend, Outputs
 from ..backends.base import ContextManager, lanes
-from ..detections import Detections
 from ..errors import SettingError, VideoDecodeError, VideoNotFoundError
-from ..imaging.images import SUFFIXES
+from ..imaging.images import SUFFIXES, is_image_url, public_url
+from ..system.arguments import whole_number
 from .live import LiveSource, connect_camera, connect_url
 from .streaming import Stream
 from .video import ImageSequence, Reader, VideoFile, import_av
@@ -34,8 +34,8 @@ def is_stream(source: str) -> bool:
         return path.is_file() and path.suffix.lower() not in SUFFIXES
     return (
         source == "-"
-        or source.isdigit()
-        or "://" in source
+        or source.isdecimal()
+        or ("://" in source and not is_image_url(source))
         or (path.suffix.lower() in VIDEO_SUFFIXES and not has_magic(source))
     )
 
@@ -55,7 +55,7 @@ def open_source(
         VideoNotFoundError, VideoDecodeError, ImageNotFoundError: no such file, or an empty one.
         SettingError: a URL that is not allowed, or of an unknown scheme.
     """
-    if isinstance(source, int) or (isinstance(source, str) and source.isdigit()):
+    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
         index = int(source)
         return LiveSource(f"camera {index}", connect_camera(index), stride, timeout, reconnect)
     if hasattr(source, "read"):
@@ -92,7 +92,7 @@ def _open_url(
     parts = urlsplit(url)
     if parts.scheme.lower() not in SCHEMES:
         raise SettingError(f"{parts.scheme}:// is not read; there are {', '.join(sorted(SCHEMES))}")
-    name = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    name = public_url(url)
     if not allow_urls:
         raise SettingError(f"{name} is a URL and these are off; pass allow_urls=True to Detector")
     import_av()
@@ -108,8 +108,9 @@ class BatchDetector(Protocol):
 
     backend: Backend
 
-    def __call__(self, images: list[Any], **overrides: Any) -> list[Detections]:
-        """Detections of each image, in their order."""
+    # Any: its own options are typed more narrowly
+    def __call__(self, *images: Any, **overrides: Any) -> Any:
+        """Detections of each image of a list, in their order."""
         ...
 
 
@@ -127,6 +128,8 @@ def open_stream(
     sources = list(source) if isinstance(source, list | tuple) else [source]
     if not sources:
         raise SettingError("no source to stream from: the list is empty")
+    stride = whole_number("stride", stride)
+    batch = None if batch is None else whole_number("batch", batch)
     if stride < 1:
         raise SettingError(f"stride must be at least 1, got {stride}")
     if batch is None:

@@ -193,7 +193,7 @@ class _Feed:
                     break
                 del picture  # the queue's alone
         except BaseException as error:  # raised again in the caller's thread
-            logger.error("%s failed: %s", self.reader.name, error)
+            logger.info("%s failed: %s", self.reader.name, error)
             self.error = error
         finally:
             pictures.close()

@@ -7,6 +7,7 @@ and writes variable frame rates (docs/video.md has the comparison).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +27,8 @@ from ..errors import (
 )
 from ..imaging.images import read_image
 from ..imaging.sources import expand
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -123,7 +126,7 @@ class VideoFile:
     def __iter__(self) -> Generator[Picture]:
         """Every `stride`-th picture."""
         with open_container(self._source, self.name, self._timeout) as container:
-            stream = container.streams.video[0]
+            stream = video_stream(container)
             stream.thread_type = "AUTO"
             self.rate, self.length = stream.average_rate, stream.frames or None
             for frame in decode(container, self.name, self.counts):
@@ -156,7 +159,12 @@ class ImageSequence:
         self._stride, self._stopped = stride, False
 
     def __iter__(self) -> Generator[Picture]:
-        """Every `stride`-th picture; files that are no images are skipped and counted."""
+        """Every `stride`-th picture; files that are no images are skipped, counted and logged.
+
+        Raises:
+            ImageError: none of them is an image; the last one's error.
+        """
+        failure: ImageError | None = None
         for number, path in enumerate(self._paths):
             if self._stopped:
                 return
@@ -165,10 +173,14 @@ class ImageSequence:
                 continue
             try:
                 image = read_image(path)
-            except ImageError:
+            except ImageError as error:
                 self.counts.broken += 1
+                logger.warning("skipped: %s", error)
+                failure = error
                 continue
             yield Picture(number, None, image)
+        if failure is not None and self.counts.broken == -(-self.counts.frames // self._stride):
+            raise failure
 
     def stop(self) -> None:
         """See `Reader.stop`."""
@@ -225,10 +237,16 @@ def open_container(
         ) from error
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{name} cannot be opened: {error.strerror or error}") from error
-    if not container.streams.video:
+    if video_stream(container) is None:
         container.close()
-        raise VideoDecodeError(f"{name}: no video stream in it (only sound?)")
+        raise VideoDecodeError(f"{name}: no video stream in it, only sound or a cover picture")
     return container
+
+
+def video_stream(container: InputContainer) -> Any:
+    """The first video of a file; a cover picture, which libav lists as one, is none."""
+    cover = import_av().stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if not s.disposition & cover), None)
 
 
 def decode(container: InputContainer, name: str, counts: Counts) -> Iterator[Any]:
@@ -239,7 +257,7 @@ def decode(container: InputContainer, name: str, counts: Counts) -> Iterator[Any
     """
     av = import_av()
     try:
-        for packet in container.demux(container.streams.video[0]):
+        for packet in container.demux(video_stream(container)):
             try:
                 frames = packet.decode()
             except EOFError:  # the decoder was already flushed

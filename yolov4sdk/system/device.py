@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Protocol
 
 from ..errors import SettingError
+
+
+class TorchDevice(Protocol):
+    """A `torch.device`; its own type would have every checker read torch."""
+
+    @property
+    def type(self) -> str:
+        """ "cpu", "cuda"."""
+        ...
+
+    @property
+    def index(self) -> int | None:
+        """Of the device."""
+        ...
+
+
+Device = str | int | TorchDevice
 
 
 def device_name(device: object) -> str:
