@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from train.job import Job
-from train.loader import TrainLoader
-from train.plots_data import plot_batch, plot_evaluation, plot_labels, plot_predictions
+from train.loader import Batch, TrainLoader
 from train.run import RunFolder
 from train.validate import validate
 from yolov4sdk.errors import MissingExtraError
+from yolov4sdk.imaging.draw import write_image
+from yolov4sdk.measure.pictures import colors_of, grid, plot_predictions, tile
+from yolov4sdk.measure.plots import curve_figure, label_figure, plot_evaluation, save
 from yolov4sdk.models import Model
-from yolov4sdk.system.files import atomic_write
 
 _PANELS = (
-    ("losses", ("box", "objectness", "classes")),
-    ("validation", ("map50_95", "map50", "map75")),
-    ("learning rate", ("lr",)),
-    ("IoU ratio of the objectness target", ("iou_ratio",)),
+    ("losses", {"box": "box", "objectness": "objectness", "classes": "classes"}, False),
+    ("validation", {"map50_95": "AP50-95", "map50": "AP50", "map75": "AP75"}, True),
+    ("learning rate", {"lr": "learning rate"}, False),
+    ("IoU ratio of the objectness target", {"iou_ratio": "ratio"}, True),
 )
 
 
-def plot_curves(rows: list[dict[str, str]], path: Path) -> None:
-    """Draw losses, mAP, learning rate and IoU ratio over the epochs of results.csv.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("Plotting", "plot", "matplotlib") from None
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
-        for name in names:
-            points = [(int(r["epoch"]), float(r[name])) for r in rows if r[name]]
-            axes.plot(*zip(*points, strict=True), label=name) if points else None
-        axes.set(title=title, xlabel="epoch")
-        axes.grid(alpha=0.3)
-        if len(names) > 1 and axes.lines:
-            axes.legend()
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+def plot_batch(batch: Batch, names: Sequence[str], path: Path, count: int = 16) -> None:
+    """A grid of a training batch's pictures as the network gets them, with their targets."""
+    targets = batch.targets.numpy()
+    tiles = []
+    for i, image in enumerate(batch.images.numpy()[:count]):
+        height, width = image.shape[1:]
+        rows = targets[targets[:, 0] == i]
+        half = rows[:, 4:6] / 2
+        xyxy = np.concatenate([rows[:, 2:4] - half, rows[:, 2:4] + half], axis=1)
+        ids = rows[:, 1].astype(np.int64)
+        pixels = np.ascontiguousarray(image[::-1].transpose(1, 2, 0))  # RGB planes -> BGR
+        texts = [names[c] for c in ids]
+        tiles.append(tile(pixels, xyxy * (width, height, width, height), texts, colors_of(ids)))
+    write_image(path, grid(tiles))
 
 
 def plot_run(job: Job, run: RunFolder) -> list[str]:
@@ -52,8 +49,8 @@ def plot_run(job: Job, run: RunFolder) -> list[str]:
     folder = run.path / "plots"
     settings = job.settings
     try:
-        plot_curves(run.results(), folder / "curves.png")
-        plot_labels(job.train_set.dataset, folder / "labels.png")
+        save(curve_figure(run.results(), _PANELS), folder / "curves.png")
+        save(label_figure(job.train_set.dataset), folder / "labels.png")
         first = next(TrainLoader(job.train_set, job.local_batch, settings.seed).epoch(0))
         plot_batch(first, job.train_set.dataset.names, folder / "batch.jpg")
         if job.val is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -19,7 +19,12 @@ from ..datasets import (
     load_dataset,
     write_dataset,
 )
-from ..system.files import check_new_folder
+from ..measure.pictures import plot_samples
+from ..measure.plots import label_figure, new_figure, save
+from ..system.files import atomic_write, check_new_folder
+from ..system.outputs import Outputs, Writing
+
+_PICTURES: Final = ("labels.png", "samples.jpg")
 
 data_app = typer.Typer(help="Look at data sets, convert and cut them.", no_args_is_help=True)
 
@@ -41,6 +46,9 @@ def check(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the pictures; none without it."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace pictures of an earlier run.")
+    ] = False,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header (slow).")
     ] = False,
@@ -51,6 +59,11 @@ def check(
     Exit code 1: it can be used, but images are missing or corrupt.
     """
     names = [split.strip() for split in splits.split(",")]
+    writing: Writing = atomic_write
+    if output is not None:
+        new_figure(1, 1)  # whether matplotlib is there
+        pictures = [f"{split}-{name}" for split in names for name in _PICTURES]
+        writing = Outputs(output, [output / name for name in pictures], [data], overwrite).writing
     read = [load_dataset(data, split) for split in names]
     if {"train", "val"} <= set(names):
         check_splits(read[names.index("train")], read[names.index("val")])
@@ -58,11 +71,10 @@ def check(
         for dataset in read:
             decode_all(dataset)
     if output is not None:
-        from train.plots_data import plot_labels, plot_samples
-
         for dataset in read:
-            plot_labels(dataset, output / f"{dataset.split}-labels.png")
-            plot_samples(dataset, output / f"{dataset.split}-samples.jpg")
+            labels, samples = (output / f"{dataset.split}-{name}" for name in _PICTURES)
+            save(label_figure(dataset), labels, writing)
+            plot_samples(dataset, samples, writing=writing)
     if as_json:
         reports = {d.split: d.report.to_dict() | {"sha256": d.sha256()} for d in read}
         typer.echo(json.dumps(reports, ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -68,13 +69,32 @@ def draw(image: NDArray[np.uint8], detections: Boxes) -> NDArray[np.uint8]:
     for i in reversed(range(len(detections))):
         class_id = int(detections.class_ids[i])
         color = PALETTE[class_id % len(PALETTE)]
-        x1, y1, x2, y2 = (round(float(v)) for v in detections.xyxy[i])
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness, cv2.LINE_AA)
         label = f"{detections.names[class_id]} {detections.scores[i]:.2f}"
         if detections.track_ids is not None:
             label = f"#{detections.track_ids[i]} {label}"
-        _label(canvas, label, (x1, y1), color, thickness)
+        draw_box(canvas, detections.xyxy[i].tolist(), label, color, thickness)
     return canvas
+
+
+def draw_box(
+    canvas: NDArray[np.uint8],
+    corners: Sequence[float],
+    text: str,
+    color: tuple[int, int, int],
+    thickness: int = 1,
+) -> None:
+    """One box and its label, drawn into the image.
+
+    Args:
+        canvas: uint8 BGR [H, W, 3].
+        corners: x1, y1, x2, y2 in its pixels.
+        text: of the label.
+        color: BGR, of the box and the ground of the label.
+        thickness: of the lines in pixels; letters grow with it.
+    """
+    x1, y1, x2, y2 = (round(float(v)) for v in corners)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness, cv2.LINE_AA)
+    _label(canvas, text, (x1, y1), color, thickness)
 
 
 def _label(

@@ -85,12 +85,15 @@ class EvaluationResult:
         return self.coco.ap50
 
     def per_class(self) -> list[dict[str, Any]]:
-        """One row a class: name, labels, ap, ap50, ap75; precision, recall, f1 at the best F1."""
+        """One row a class: name, labels, AP by IoU and size; precision, recall, best F1."""
         best = self.curves.best
         columns = {
             "ap": self.coco.class_ap,
             "ap50": self.coco.class_ap50,
             "ap75": self.coco.class_ap75,
+            "ap_small": self.coco.class_sizes[:, 0],
+            "ap_medium": self.coco.class_sizes[:, 1],
+            "ap_large": self.coco.class_sizes[:, 2],
             "precision": self.curves.precision[:, best],
             "recall": self.curves.recall[:, best],
             "f1": self.curves.f1[:, best],

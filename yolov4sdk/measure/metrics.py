@@ -47,6 +47,7 @@ class CocoMetrics:
         ap_small, ap_medium, ap_large: `ap` of boxes under 32 x 32, up to 96 x 96, and above.
         ar100: average recall at IoU 0.50 to 0.95 with 100 detections an image and class.
         class_ap, class_ap50, class_ap75: float64 [C], of each class.
+        class_sizes: float64 [C, 3], `ap` of small, medium and large boxes of each class.
         precision: float64 [C, 101], precision at IoU 0.50 for recall 0.00, 0.01, ... 1.00.
     """
 
@@ -60,6 +61,7 @@ class CocoMetrics:
     class_ap: Floats
     class_ap50: Floats
     class_ap75: Floats
+    class_sizes: Floats
     precision: Floats
 
 
@@ -128,6 +130,7 @@ def coco_metrics(
         class_ap=np.array([_mean(precision[:, :, c, 0]) for c in classes]),
         class_ap50=np.array([_mean(precision[0, :, c, 0]) for c in classes]),
         class_ap75=np.array([_mean(precision[5, :, c, 0]) for c in classes]),
+        class_sizes=np.array([[_mean(precision[:, :, c, a]) for a in (1, 2, 3)] for c in classes]),
         precision=precision[0, :, :, 0].T,
     )
 
@@ -231,25 +234,52 @@ def confusion_matrix(dataset: DetectionDataset, predictions: Sequence[Prediction
     """
     nc = dataset.nc
     matrix = np.zeros((nc + 1, nc + 1), np.int64)
-    for image, (xyxy, scores, ids) in enumerate(predictions):
-        sure = scores > CONFUSION_CONF
-        xyxy, ids = xyxy[sure], ids[sure]
-        truth, labels = dataset.boxes_xyxy(image)
-        ignored, _ = dataset.ignored_xyxy(image)
-        overlap = box_iou(truth, xyxy)  # [G, M]
-        pairs = np.argwhere(overlap > CONFUSION_IOU)
-        free = np.ones(len(labels), bool)
-        unused = np.ones(len(ids), bool)
-        # Any class may match; of equal overlaps the right class goes first.
-        same = labels[pairs[:, 0]] == ids[pairs[:, 1]]
-        for g, m in pairs[np.lexsort((~same, -overlap[pairs[:, 0], pairs[:, 1]]))]:
-            if free[g] and unused[m]:
-                free[g] = unused[m] = False
-                matrix[labels[g], ids[m]] += 1
-        unused &= ~(_covered(xyxy, ignored) > CURVE_IOU)
-        matrix[:nc, nc] += np.bincount(labels[free], minlength=nc)
-        matrix[nc, :nc] += np.bincount(ids[unused], minlength=nc)
+    for image, prediction in enumerate(predictions):
+        match = match_image(dataset, image, prediction)
+        _, labels = dataset.boxes_xyxy(image)
+        for label, found in match.pairs:
+            matrix[labels[label], prediction.class_ids[found]] += 1
+        matrix[:nc, nc] += np.bincount(labels[match.missed], minlength=nc)
+        matrix[nc, :nc] += np.bincount(prediction.class_ids[match.false], minlength=nc)
     return matrix
+
+
+class Match(NamedTuple):
+    """What became of the labels of one image, at confidence 0.25 and IoU 0.45.
+
+    Attributes:
+        pairs: (label, detection) that lie on one another, of any classes.
+        missed: labels without a detection.
+        false: detections without a label.
+    """
+
+    pairs: list[tuple[int, int]]
+    missed: list[int]
+    false: list[int]
+
+
+def match_image(dataset: DetectionDataset, image: int, prediction: Prediction) -> Match:
+    """Pair the labels of an image with the detections above the confidence, by overlap.
+
+    Any class may match; of equal overlaps the right class goes first. Detections on ignored boxes
+    count for nothing.
+    """
+    xyxy, scores, ids = prediction
+    sure = np.flatnonzero(scores > CONFUSION_CONF)
+    truth, labels = dataset.boxes_xyxy(image)
+    overlap = box_iou(truth, xyxy[sure])  # [G, M]
+    candidates = np.argwhere(overlap > CONFUSION_IOU)
+    free, unused = np.ones(len(labels), bool), np.ones(len(sure), bool)
+    same = labels[candidates[:, 0]] == ids[sure][candidates[:, 1]]
+    pairs = []
+    order = np.lexsort((~same, -overlap[candidates[:, 0], candidates[:, 1]]))
+    for g, m in candidates[order]:
+        if free[g] and unused[m]:
+            free[g] = unused[m] = False
+            pairs.append((int(g), int(sure[m])))
+    ignored, _ = dataset.ignored_xyxy(image)
+    unused &= ~(_covered(xyxy[sure], ignored) > CURVE_IOU)
+    return Match(pairs, np.flatnonzero(free).tolist(), sure[unused].tolist())
 
 
 def _match_classwise(

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from train.loader import Batch
-from train.plots_data import TILE, plot_batch, plot_evaluation, plot_predictions, plot_samples
+from train.plots import plot_batch
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.imaging.draw import PALETTE
 from yolov4sdk.measure.evaluation import evaluate
 from yolov4sdk.measure.metrics import Prediction
+from yolov4sdk.measure.pictures import TILE, plot_predictions, plot_samples
+from yolov4sdk.measure.plots import plot_evaluation
 
 
 @pytest.fixture
