@@ -21,8 +21,7 @@ from ..datasets import (
 )
 from ..measure.pictures import plot_samples
 from ..measure.plots import label_figure, new_figure, save
-from ..system.files import atomic_write, check_new_folder
-from ..system.outputs import Outputs, Writing
+from ..system.files import check_new_files, check_new_folder
 
 _PICTURES: Final = ("labels.png", "samples.jpg")
 
@@ -46,9 +45,6 @@ def check(
         Path | None,
         typer.Option("-o", "--output", help="Folder for the pictures; none without it."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace pictures of an earlier run.")
-    ] = False,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, not only its header (slow).")
     ] = False,
@@ -59,11 +55,10 @@ def check(
     Exit code 1: it can be used, but images are missing or corrupt.
     """
     names = [split.strip() for split in splits.split(",")]
-    writing: Writing = atomic_write
     if output is not None:
         new_figure(1, 1)  # whether matplotlib is there
         pictures = [f"{split}-{name}" for split in names for name in _PICTURES]
-        writing = Outputs(output, [output / name for name in pictures], [data], overwrite).writing
+        check_new_files([output / name for name in pictures])
     read = [load_dataset(data, split) for split in names]
     if {"train", "val"} <= set(names):
         check_splits(read[names.index("train")], read[names.index("val")])
@@ -73,8 +68,8 @@ def check(
     if output is not None:
         for dataset in read:
             labels, samples = (output / f"{dataset.split}-{name}" for name in _PICTURES)
-            save(label_figure(dataset), labels, writing)
-            plot_samples(dataset, samples, writing=writing)
+            save(label_figure(dataset), labels)
+            plot_samples(dataset, samples)
     if as_json:
         reports = {d.split: d.report.to_dict() | {"sha256": d.sha256()} for d in read}
         typer.echo(json.dumps(reports, ensure_ascii=False))

@@ -21,12 +21,10 @@ from ..measure.metrics import coco_results
 from ..measure.pictures import plot_predictions
 from ..measure.plots import EVALUATION_FILES, new_figure, plot_evaluation
 from ..measure.report import write_report
-from ..system.files import atomic_write
-from ..system.outputs import Outputs, Writing
+from ..system.files import atomic_write, check_new_files
 from .options import parse_map
 
 _PREDICTIONS: Final = "predictions.jpg"
-_ELSE: Final = "give another name"
 
 
 def val(
@@ -71,13 +69,10 @@ def val(
         Path | None,
         typer.Option(help="Write one HTML file: figures, curves, tables, worst misses."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of an earlier run.")
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Measure COCO's mAP of a model, on any backend, under the authors' protocol."""
-    results = _Results(detections, plots, report, (model, data), overwrite)
+    _check_outputs(detections, plots, report)
     with load_backend(model, backend=backend, device=device, precision=precision) as loaded:
         dataset = load_dataset(data, split)
         runner = augmented(loaded) if tta else loaded
@@ -93,59 +88,35 @@ def val(
             )  # fmt: skip
     for note in result.notes:
         console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)
-    results.write(result, f"{model.name} on {data}, {split}")
+    if detections is not None:
+        write_detections(result, detections)
+    if plots is not None:
+        plot_evaluation(result, plots)
+        plot_predictions(result.dataset, result.predictions, plots / _PREDICTIONS)
+    if report is not None:
+        write_report(result, report, f"{model.name} on {data}, {split}")
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
         print_result(result)
 
 
-class _Results:
-    """The files of a run, which are checked before it starts.
+def _check_outputs(detections: Path | None, plots: Path | None, report: Path | None) -> None:
+    """See that the files of a run can be written before it starts.
 
     Raises:
-        SettingError: a file is there already, or would replace an input.
+        SettingError: a file is there already, or has a suffix that is not written.
         MissingExtraError: matplotlib is needed and not installed.
     """
-
-    def __init__(
-        self,
-        detections: Path | None,
-        plots: Path | None,
-        report: Path | None,
-        inputs: Sequence[Path],
-        overwrite: bool,
-    ) -> None:
-        if report is not None and report.suffix.lower() not in (".html", ".htm"):
-            raise SettingError(f"--report writes an .html file, got {report}")
-        if plots is not None or report is not None:
-            new_figure(1, 1)
-        self._detections, self._plots, self._report = detections, plots, report
-        files = {path: [path] for path in (detections, report) if path is not None}
-        if plots is not None:
-            files[plots] = [plots / name for name in (*EVALUATION_FILES, _PREDICTIONS)]
-        self._writing = {
-            path: Outputs(
-                path if path is plots else path.parent, parts, inputs, overwrite, _ELSE
-            ).writing
-            for path, parts in files.items()
-        }
-
-    def write(self, result: EvaluationResult, title: str) -> None:
-        """Write what was asked for."""
-        if self._detections is not None:
-            write_detections(result, self._detections, self._writing[self._detections])
-        if self._plots is not None:
-            writing = self._writing[self._plots]
-            plot_evaluation(result, self._plots, writing)
-            plot_predictions(
-                result.dataset, result.predictions, self._plots / _PREDICTIONS, writing=writing
-            )
-        if self._report is not None:
-            write_report(result, self._report, title, self._writing[self._report])
+    if report is not None and report.suffix.lower() not in (".html", ".htm"):
+        raise SettingError(f"--report writes an .html file, got {report}")
+    if plots is not None or report is not None:
+        new_figure(1, 1)
+    pictures = [plots / name for name in (*EVALUATION_FILES, _PREDICTIONS)] if plots else []
+    check_new_files([path for path in (detections, report, *pictures) if path is not None])
 
 
-def write_detections(result: EvaluationResult, path: Path, writing: Writing = atomic_write) -> None:
+def write_detections(result: EvaluationResult, path: Path) -> None:
     """Write a COCO results file: a list of image_id, bbox [x, y, w, h], score and category_id.
 
     The ids of a COCO data set are its own, so that pycocotools compares the file with it. In other
@@ -165,7 +136,7 @@ def write_detections(result: EvaluationResult, path: Path, writing: Writing = at
         for i, *box, score, c in coco_results(result.predictions).tolist()
         if dataset.names[int(c)] in categories
     ]
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(entries))
 
 

@@ -93,7 +93,7 @@ def draw_box(
         thickness: of the lines in pixels; letters grow with it.
     """
     x1, y1, x2, y2 = (round(float(v)) for v in corners)
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness, cv2.LINE_AA)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness)
     _label(canvas, text, (x1, y1), color, thickness)
 
 

@@ -16,8 +16,6 @@ from yolov4sdk.imaging.draw import PALETTE, draw_box, write_image
 from yolov4sdk.imaging.images import read_image
 from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan
 from yolov4sdk.measure.metrics import CONFUSION_CONF, Prediction
-from yolov4sdk.system.files import atomic_write
-from yolov4sdk.system.outputs import Writing
 
 Pixels = NDArray[np.uint8]
 
@@ -31,7 +29,6 @@ def plot_samples(
     path: Path,
     count: int = 16,
     seed: int = 0,
-    writing: Writing = atomic_write,
 ) -> None:
     """A grid of `count` images drawn at random, with their boxes and class names."""
     tiles = []
@@ -39,7 +36,7 @@ def plot_samples(
         xyxy, ids = dataset.boxes_xyxy(index)
         texts = [dataset.names[c] for c in ids]
         tiles.append(tile(read_image(dataset.images[index]), xyxy, texts, colors_of(ids)))
-    write_image(path, grid(tiles), writing)
+    write_image(path, grid(tiles))
 
 
 def plot_predictions(
@@ -49,7 +46,6 @@ def plot_predictions(
     count: int = 12,
     seed: int = 0,
     conf: float = CONFUSION_CONF,
-    writing: Writing = atomic_write,
 ) -> None:
     """Images drawn at random, twice each: with what was found above a score, and as labelled."""
     chosen = _chosen(dataset, count, seed)
@@ -59,7 +55,7 @@ def plot_predictions(
     canvas = grid(tiles, 2 * pairs, caption)
     if pairs > 1:
         canvas[:, 2 * TILE - 3 : 2 * TILE + 3] = 255
-    write_image(path, canvas, writing)
+    write_image(path, canvas)
 
 
 def comparison(

@@ -17,7 +17,6 @@ from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.errors import MissingExtraError
 from yolov4sdk.measure.evaluation import EvaluationResult
 from yolov4sdk.system.files import atomic_write
-from yolov4sdk.system.outputs import Writing
 
 _MANY: Final = 30  # classes; above this their names would not be readable in a matrix
 _LEGEND_ROWS: Final = 25
@@ -40,9 +39,9 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Any, path: Path, writing: Writing = atomic_write) -> None:
+def save(figure: Any, path: Path) -> None:
     """Write a figure; the suffix sets the format."""
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
@@ -57,7 +56,7 @@ def label_figure(dataset: DetectionDataset) -> Any:
     axes[0, 1].hist(per_image, bins=whole_bins(max(per_image)), color="tab:blue")
     axes[0, 1].set(title="boxes in an image", xlabel="boxes", ylabel="images")
     for part in (axes[0, 1].xaxis, axes[0, 1].yaxis):
-        part.get_major_locator().set_params(integer=True)
+        part.get_major_locator().set_params(integer=True, min_n_ticks=1)
     _density(axes[1, 0], rows[:, 1:3], ("centres", "x / width", "y / height"))
     axes[1, 0].invert_yaxis()
     _density(axes[1, 1], rows[:, 3:5], ("sizes", "box width / width", "box height / height"))
@@ -123,7 +122,7 @@ def curve_figure(
                 x, y = zip(*points, strict=True)
                 axes.plot(x, y, label=name, marker="o" if len(points) == 1 else None)
         axes.set(title=title, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if share:
             axes.set_ylim(0, 1.01)
         axes.grid(alpha=0.3)
@@ -149,9 +148,7 @@ def evaluation_figures(result: EvaluationResult) -> list[Any]:
     ]  # fmt: skip
 
 
-def plot_evaluation(
-    result: EvaluationResult, folder: Path, writing: Writing = atomic_write
-) -> list[Path]:
+def plot_evaluation(result: EvaluationResult, folder: Path) -> list[Path]:
     """`evaluation_figures` as the files EVALUATION_FILES of a folder.
 
     Raises:
@@ -159,7 +156,7 @@ def plot_evaluation(
     """
     paths = [folder / name for name in EVALUATION_FILES]
     for figure, path in zip(evaluation_figures(result), paths, strict=True):
-        save(figure, path, writing)
+        save(figure, path)
     return paths
 
 

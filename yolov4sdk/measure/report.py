@@ -23,7 +23,6 @@ from yolov4sdk.measure.mistakes import Mistake, confusions, find_mistakes, worst
 from yolov4sdk.measure.pictures import colors_of, comparison, tile
 from yolov4sdk.measure.plots import evaluation_figures
 from yolov4sdk.system.files import atomic_write
-from yolov4sdk.system.outputs import Writing
 
 _IMAGES: Final = 8  # worst images shown
 _BOXES: Final = 12  # crops shown of each kind of mistake
@@ -35,16 +34,13 @@ _QUALITY: Final = 82
 _WHITE: Final = (255, 255, 255)
 
 
-def write_report(
-    result: EvaluationResult, path: Path, title: str, writing: Writing = atomic_write
-) -> None:
+def write_report(result: EvaluationResult, path: Path, title: str) -> None:
     """Write the report; nothing in it is loaded from elsewhere.
 
     Args:
         result: of `evaluate`.
         path: an .html file.
         title: what was measured on what.
-        writing: what puts the file in its place.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -72,7 +68,7 @@ def write_report(
         f"<title>{escape(title)}</title><style>{style}</style></head>"
         f"<body><h1>{escape(title)}</h1>{''.join(parts)}</body></html>\n"
     )
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 

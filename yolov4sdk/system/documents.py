@@ -60,7 +60,7 @@ def load_yaml(path: str | Path, error: Raised, texts: bool = False) -> Any:
     try:
         import yaml
     except ImportError as cause:
-        raise MissingExtraError("Reading a YAML file", "torch", "pyyaml") from cause
+        raise MissingExtraError("Reading a YAML file", "eval", "pyyaml") from cause
     text = read_bounded(path, YAML_BYTES, error)
     safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     loader_class = _texts_of(safe) if texts else safe

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -96,6 +96,17 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise SettingError(f"{path} holds something already; give a new or an empty folder")
     return target
+
+
+def check_new_files(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """See that none of the files that a run will write is there.
+
+    Raises:
+        SettingError: one is; it may be the user's, so it is not replaced.
+    """
+    for path in paths:
+        if os.path.lexists(path):
+            raise SettingError(f"{path} is there already and is not replaced; give another name")
 
 
 @contextmanager

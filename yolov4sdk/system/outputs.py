@@ -36,7 +36,6 @@ class Outputs:
         files: all that the run will write, in `folder` or below.
         inputs: files that it reads.
         overwrite: whether results of an earlier run may be replaced.
-        elsewhere: how to have the results in another place, for messages.
 
     Raises:
         SettingError: a file is there already.
@@ -49,7 +48,6 @@ class Outputs:
         files: Iterable[Path],
         inputs: Iterable[str | Path] = (),
         overwrite: bool = False,
-        elsewhere: str = "give another folder with -o",
     ) -> None:
         self._folder = Path(folder)
         files = list(files)
@@ -61,17 +59,17 @@ class Outputs:
         results = earlier_results(self._folder) if taken else {}
         for file in taken:
             if os.path.realpath(file) in read:
-                raise SettingError(f"the result would replace its source {file}; {elsewhere}")
+                raise SettingError(f"the result would replace its source {file}{_ELSE}")
             if not is_result(file, results):
                 raise SettingError(
                     f"{file} is there already and is not an unchanged result of an earlier run; "
-                    f"it is not replaced; {elsewhere}"
+                    f"it is not replaced{_ELSE}"
                 )
         if taken and not overwrite:
             more = f" (so are {len(taken) - 1} more)" if len(taken) > 1 else ""
             raise SettingError(
                 f"{taken[0]} is a result of an earlier run{more}; replace it with --overwrite, or "
-                f"{elsewhere}"
+                "give another folder with -o"
             )
         self._replaced = frozenset(taken)
 
@@ -92,6 +90,9 @@ class Outputs:
             }
             with (self._folder / MANIFEST).open("a", encoding="utf-8") as manifest:
                 manifest.write(json.dumps(entry) + "\n")
+
+
+_ELSE: Final = "; give another folder with -o"
 
 
 def earlier_results(folder: str | Path) -> dict[str, tuple[int, int]]:
