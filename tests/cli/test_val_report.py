@@ -135,7 +135,8 @@ def test_the_page(dataset: DetectionDataset, tmp_path: Path) -> None:
         assert cv2.imdecode(np.frombuffer(data, np.uint8), 1) is not None, alt
     for wanted in (
         "Precision over recall", "Confusion matrix", f"{NAMES[1]} as cat 0.80 (a.png)",
-        "cat (b.png)", f"{NAMES[1]} 0.70 (a.png)", "a.png: 1 confused, 1 false", "b.png: 2 missed",
+        "cat (b.png)", f"{NAMES[1]} 0.70 (a.png)", "1 confused, 1 false (a.png)",
+        "2 missed (b.png)",
     ):  # fmt: skip
         assert wanted in titles
     rows = result.per_class()

@@ -130,7 +130,7 @@ def _confusions(result: EvaluationResult, mistakes: Sequence[Mistake]) -> str:
         names = (escape(result.names[label]), escape(result.names[found]))
         rows.append([*names, str(len(members)), share, pictures])
     heads = ("labelled", "taken for", "times", "share of the labels", "examples")
-    return _table(heads, rows) if rows else _NONE
+    return _table(heads, rows, "words") if rows else _NONE
 
 
 def _crops(result: EvaluationResult, mistakes: Iterable[Mistake]) -> str:
@@ -146,9 +146,9 @@ def _worst_images(result: EvaluationResult, mistakes: Sequence[Mistake]) -> str:
             for kind, text in (("missed", "missed"), ("confused", "confused"), ("false", "false"))
             if (number := sum(m.kind == kind for m in members))
         ]
-        text = f"{result.dataset.images[index].name}: {', '.join(counts)}"
+        name = result.dataset.images[index].name
         pair = comparison(result.dataset, result.predictions, index, CONFUSION_CONF)
-        parts.append(_figure(np.hstack(pair), text))
+        parts.append(_figure(np.hstack(pair), ", ".join(counts), name))
     return f'<div class="pairs">{"".join(parts)}</div>' if parts else _NONE
 
 
@@ -170,12 +170,14 @@ def _crop(dataset: DetectionDataset, mistake: Mistake) -> str:
         text = f"{text} as {names[found]}" if text else names[found]
         text += f" {mistake.score:.2f}"
     pixels = tile(part, box, [""], [color], side=_CROP)
-    return _figure(pixels, f"{text} ({dataset.images[mistake.image].name})")
+    return _figure(pixels, text, dataset.images[mistake.image].name)
 
 
-def _figure(pixels: NDArray[np.uint8], text: str) -> str:
+def _figure(pixels: NDArray[np.uint8], text: str, file: str) -> str:
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    return f"<figure>{_image(data, 'jpeg', text)}<figcaption>{escape(text)}</figcaption></figure>"
+    image = _image(data, "jpeg", f"{text} ({file})")
+    caption = f"<span>{escape(text)}</span><span>{escape(file)}</span>"
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _image(data: bytes, kind: str, text: str) -> str:
@@ -185,13 +187,13 @@ def _image(data: bytes, kind: str, text: str) -> str:
     )
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "numbers") -> str:
     """A table; heads are escaped here, cells are HTML."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
