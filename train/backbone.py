@@ -19,50 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.distributed import World
+from train.groups import RESNET, BackboneSettings
 from train.image_folder import ImageFolder, batch_of, read_folder
 from train.machine import give_back_memory, pick_device, tuned
 from train.optimizer import make_optimizer, set_rates
 from train.resnet import resnet50
 from train.schedule import Schedule
-from yolov4sdk.errors import SettingError, TrainingError
+from yolov4sdk.errors import TrainingError
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.fast_mish import use_fast_mish
 from yolov4sdk.system.files import atomic_write
-
-RESNET = "resnet50"  # in `BackboneSettings.models`
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """A classification run.
-
-    Attributes:
-        data: a folder with `train` and `val`, each with one folder of images a class.
-        output: folder for the weights, one `<name>-backbone.safetensors` a detector's name.
-        models: names of built-in detectors whose backbone is trained, and "resnet50".
-        size, epochs, batch, lr, weight_decay, seed: one recipe for all of them.
-        device: "cpu", "cuda", "cuda:N" or "auto".
-        threads: of torch on the CPU; None is all.
-    """
-
-    data: str
-    output: str = "runs/backbone"
-    models: tuple[str, ...] = ("yolov4-csp", RESNET)
-    size: int = 128
-    epochs: int = 20
-    batch: int = 32
-    lr: float = 0.05  # with a batch of 32, what SGD from scratch takes for both kinds of network
-    weight_decay: float = 5e-4
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("size", "epochs", "batch", "lr"):
-            if getattr(self, name) <= 0:
-                raise SettingError(f"{name} is {getattr(self, name)}; expected more than 0")
-        if not self.models:
-            raise SettingError("no models to train; name built-in detectors or resnet50")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ None means: derived from the other settings; `TrainSettings` says how.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from train.augment import Augmentation
+from yolov4sdk.contract.names import MODELS
+from yolov4sdk.errors import SettingError
 from yolov4sdk.system.option import KEY, Declaration, about, check, options_of
 
 
@@ -143,3 +145,45 @@ class AugmentationSettings:
         """`base` with the values that were asked for."""
         asked = {o.name: getattr(self, o.name) for o in options_of(Augmentation)}
         return replace(base, **{name: v for name, v in asked.items() if v is not None})
+
+
+RESNET: Final = "resnet50"
+"""In `BackboneSettings.models`."""
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """A classification run: one recipe for all networks.
+
+    `data` is a folder with `train` and `val`, each with one folder of images a class; a detector's
+    weights are written as `<name>-backbone.safetensors`.
+    """
+
+    data: str
+    output: str = field(
+        default="runs/backbone",
+        metadata=about("Folder for the weights.", names=("-o", "--output")),
+    )
+    models: tuple[str, ...] = field(
+        default=("yolov4-csp", RESNET),
+        metadata=about(
+            "Built-in detector whose backbone to train, or resnet50 (repeat).",
+            names=("--model",), offered=(*MODELS, RESNET), shown=f"yolov4-csp and {RESNET}",
+        ),
+    )  # fmt: skip
+    size: int = field(default=128, metadata=about("Side of the square crops, pixels.", low=1))
+    epochs: int = field(default=20, metadata=about("Passes over the images.", low=1))
+    batch: int = field(default=32, metadata=about("Images of a step.", low=1))
+    # With a batch of 32, what SGD from scratch takes for both kinds of network.
+    lr: float = field(default=0.05, metadata=about("Peak learning rate of SGD.", low=1e-9))
+    weight_decay: float = field(default=5e-4, metadata=about("Of convolution weights.", low=0))
+    seed: int = field(default=0, metadata=about("Of everything random.", low=0))
+    device: str = field(default="auto", metadata=about("cpu, cuda, cuda:N or auto."))
+    threads: int | None = field(
+        default=None, metadata=about("Threads of torch on the CPU.", low=1, shown="CPUs")
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.models:
+            raise SettingError("no models to train; name built-in detectors or resnet50")

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from train.augment import Augmentation
 from train.groups import AugmentationSettings, LossSettings, ScheduleSettings
+from yolov4sdk.contract.names import MODELS
 from yolov4sdk.errors import SettingError
 from yolov4sdk.system.option import about, check
 
@@ -43,6 +44,7 @@ class TrainSettings:
         default=None,
         metadata=about(
             "Built-in model or a YAML file, with random weights.",
+            offered=MODELS,
             panel=_RUN, shown="the embedded model, trained",
         ),
     )  # fmt: skip
@@ -116,7 +118,10 @@ class TrainSettings:
 
     # Machine
     device: str = field(
-        default="auto", metadata=about("cpu, cuda, cuda:N or auto.", panel=_MACHINE)
+        default="auto",
+        metadata=about(
+            "cpu, cuda, cuda:N or auto.", offered=("auto", "cpu", "cuda"), panel=_MACHINE
+        ),
     )
     amp: Literal["off", "bf16", "fp16"] = field(
         default="off", metadata=about("Mixed precision.", panel=_MACHINE)

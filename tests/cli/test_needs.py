@@ -18,6 +18,7 @@ from tests.conftest import REPOSITORY
 from tests.train.synthetic import write_dataset
 from yolov4sdk.cli.commands import TABLE
 from yolov4sdk.cli.models import COLUMNS, FIGURES
+from yolov4sdk.contract.names import MODELS
 from yolov4sdk.models import BUILT_IN, build_model
 from yolov4sdk.models.summary import summary
 
@@ -160,6 +161,7 @@ def test_every_extra_of_the_table_exists() -> None:
 
 
 def test_the_figures_of_the_models_are_counted() -> None:
+    assert tuple(BUILT_IN) == MODELS
     rows = [summary(name) for name in BUILT_IN]
     assert [dict(zip(COLUMNS, row, strict=True)) for row in FIGURES] == [
         {**row, "strides": tuple(row["strides"])} for row in rows

@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from yolov4sdk.cli import app
 from yolov4sdk.cli.signature import accepts
 from yolov4sdk.errors import SettingError
 from yolov4sdk.system.option import about, check, options_of
@@ -44,15 +45,15 @@ class Outer:
 
 
 def run(*words: str) -> dict[str, Any]:
-    app, seen = typer.Typer(), {}
+    alone, seen = typer.Typer(), {}
 
-    @app.command()
+    @alone.command()
     @accepts(Outer)
     def command(place: str = "here", *, given: dict[str, Any]) -> None:
         """A command."""
         seen.update(given, place=place)
 
-    done = CliRunner().invoke(app, list(words), catch_exceptions=False)
+    done = CliRunner().invoke(alone, list(words), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return seen if seen else {"help": done.output}
 
@@ -64,7 +65,7 @@ def run(*words: str) -> dict[str, Any]:
         ("--count 4 --gain 0.25", {"count": 4, "gain": 0.25}),
         ("--cache none", {"cache": None}),
         ("--no-plots --half", {"plots": False, "half": True}),
-        ("--names a --names b", {"names": ["a", "b"]}),
+        ("--names a --names b", {"names": ("a", "b")}),
         ("--pair 3,4 --kind giou", {"pair": (3, 4), "kind": "giou"}),
         ("--file x.txt", {"file": Path("x.txt")}),
     ],
@@ -118,3 +119,31 @@ def test_every_field_is_declared(kind: str) -> None:
     declared = getattr(import_module(f"{package}.options"), name)
     assert {o.name for o in options_of(declared)} == {f.name for f in dataclasses.fields(declared)}
     assert all(o.declared.help.endswith(".") for o in options_of(declared))
+
+
+def offered(words: str) -> list[str]:
+    """What bash is offered behind these words; the last one is not finished."""
+    count = len(words.split(" ")) - 1
+    environment = {
+        "_YOLOV4SDK_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count),
+    }  # fmt: skip
+    done = CliRunner().invoke(app, [], env=environment, prog_name="yolov4sdk")
+    return done.output.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("yolov4sdk train-", ["train-backbone"]),
+        ("yolov4sdk export --engine trt", ["trt", "trt-rtx"]),
+        ("yolov4sdk export --precision ", ["fp32", "fp16", "bf16", "int8"]),
+        ("yolov4sdk train --cache ", ["ram", "disk", "none"]),
+        ("yolov4sdk train --model yolov4-p", ["yolov4-p5", "yolov4-p6", "yolov4-p7"]),
+        ("yolov4sdk train-backbone --model res", ["resnet50"]),
+        ("yolov4sdk benchmark --backend op", ["openvino"]),
+        ("yolov4sdk serve --backend onnx", ["onnxruntime"]),
+        ("yolov4sdk export mod", []),  # the shell then offers files
+    ],
+)
+def test_values_are_completed(words: str, expected: list[str]) -> None:
+    assert offered(words) == expected

@@ -12,7 +12,8 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from ..backends import BY_SUFFIX, Backend
+from ..backends import BY_SUFFIX, TABLE, Backend
+from ..contract.names import MODELS
 from ..datasets import load_dataset
 from ..errors import SettingError
 from ..measure.benchmark import Case, Measurement
@@ -23,6 +24,7 @@ from ..measure.evaluation import evaluate
 from ..measure.timing import machine
 from ..system.cuda_driver import gpus
 from .console import wide_console
+from .signature import completion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +32,18 @@ if TYPE_CHECKING:
 
 def benchmark(
     models: Annotated[
-        list[str], typer.Argument(help="Model files, or built-in names (random weights).")
+        list[str],
+        typer.Argument(
+            help="Model files, or built-in names (random weights).",
+            autocompletion=completion(MODELS),
+        ),
     ],
     backend: Annotated[
-        str | None, typer.Option(help="Some of torch,onnxruntime,openvino. Default: the files'.")
+        str | None,
+        typer.Option(
+            help="Some of torch,onnxruntime,openvino. Default: the files'.",
+            autocompletion=completion(TABLE),
+        ),
     ] = None,
     precision: Annotated[
         str | None,

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..backends import TABLE
 from ..errors import SettingError
+from .signature import completion
 
 
 def serve(
@@ -19,7 +21,10 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     host: Annotated[str | None, typer.Option(help="Address; 0.0.0.0 for all.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; default 8000.")] = None,
-    backend: Annotated[str | None, typer.Option(help="torch, onnxruntime, openvino, ...")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(TABLE)}.", autocompletion=completion(TABLE)),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda; cuda:0,cuda:1 for several.")
     ] = None,

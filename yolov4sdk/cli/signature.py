@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -64,13 +64,14 @@ def _annotation(option: Option) -> Any:
         if option.optional and option.default is not None:
             words.append("none")
         text = f"{', '.join(words[:-1])} or {words[-1]}. {text}"
-        extra["autocompletion"] = completion(words)
     elif declared.parse is not None:
         kind = str
     elif get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         kind = list[get_args(kind)[0]]  # type: ignore[misc]
     elif kind is bool and option.default is False and not names:
         names = (f"--{option.name.replace('_', '-')}",)
+    if words or declared.offered:
+        extra["autocompletion"] = completion(words or declared.offered)
     info = typer.Option(
         *names, help=text, show_default=_shown(option), metavar=declared.metavar,
         rich_help_panel=option.panel, **extra,
@@ -78,7 +79,7 @@ def _annotation(option: Option) -> Any:
     return Annotated[kind | None, info]
 
 
-def completion(words: Sequence[str]) -> Callable[[str], list[str]]:
+def completion(words: Iterable[str]) -> Callable[[str], list[str]]:
     """What a shell offers for the beginning of a word."""
 
     def offered(incomplete: str) -> list[str]:
@@ -99,4 +100,6 @@ def _parsed(option: Option, value: Any) -> Any:
     """The value of an option from what typer made of its text."""
     if option.declared.parse is not None:
         return option.declared.parse(value)
-    return None if option.words and option.optional and value == "none" else value
+    if option.words and option.optional and value == "none":
+        return None
+    return tuple(value) if isinstance(value, list) else value

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from .signature import accepts
 
+
+def _declared() -> type:
+    from train.groups import BackboneSettings
+
+    return BackboneSettings
+
+
+@accepts(_declared())
 def train_backbone(
     data: Annotated[
         str, typer.Argument(help="Folder with train and val, each with one folder a class.")
     ],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Built-in detector whose backbone to train, or resnet50 (repeat).",
-            show_default="yolov4-csp and resnet50",
-        ),
-    ] = None,
-    output: Annotated[str, typer.Option(help="Folder for the weights.")] = "runs/backbone",
-    size: Annotated[int, typer.Option(help="Side of the square crops, pixels.")] = 128,
-    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 20,
-    batch: Annotated[int, typer.Option(help="Images of a step.")] = 32,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of SGD.")] = 0.05,
-    weight_decay: Annotated[float, typer.Option(help="Of convolution weights.")] = 5e-4,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Threads of torch on the CPU.")] = None,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Train backbones as classifiers by one recipe; their weights start a detector."""
     from rich.console import Console
@@ -35,17 +30,18 @@ def train_backbone(
     from train.environment import patient_threads
 
     patient_threads()
-    from train.backbone import RESNET, BackboneSettings, train_backbones
+    from train.backbone import train_backbones
+    from train.groups import BackboneSettings
 
-    settings = BackboneSettings(
-        data=data, output=output, models=tuple(model or ("yolov4-csp", RESNET)), size=size,
-        epochs=epochs, batch=batch, lr=lr, weight_decay=weight_decay, seed=seed, device=device,
-        threads=threads,
-    )  # fmt: skip
+    settings = BackboneSettings(data, **given)
     results = train_backbones(settings, typer.echo)
     # Convergence: when each first reached what the weakest reached at its best.
     common = min(max(result.accuracy) for result in results)
-    table = Table("", *(result.name for result in results), title=f"{epochs} epochs at {size} px")
+    table = Table(
+        "",
+        *(result.name for result in results),
+        title=f"{settings.epochs} epochs at {settings.size} px",
+    )
     rows = {
         "parameters": [f"{r.parameters:,}" for r in results],
         "accuracy, last epoch": [f"{r.accuracy[-1]:.4f}" for r in results],

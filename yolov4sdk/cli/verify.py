@@ -19,7 +19,7 @@ from ..imaging.synthetic import drawn_image, noise
 from ..measure.evaluation import evaluate
 from ..measure.tolerance import TOLERANCES, complaints, lowest_precision
 from ..measure.verify import Agreement, common_size, compare_artefacts
-from .console import wide_console
+from .console import counted, wide_console
 
 
 def verify(
@@ -83,22 +83,37 @@ def verify(
         aps = [_ap(backend, data, split, canvas) for backend in loaded] if data else None
     given = {"boxes_max": max_box_error, "scores_max": max_score_error, "matched": min_matched}
     changes = {field: value for field, value in given.items() if value is not None}
-    rows: list[dict[str, Any]] = []
-    for i, (path, backend) in enumerate(zip(artefacts, loaded, strict=True)):
-        row = {"artefact": str(path), "backend": backend.name, "precision": backend.precision}
-        rows.append({**row, "ap": aps[i] if aps else None})
-        if i:
-            usual = TOLERANCES[lowest_precision(loaded[0].precision, backend.precision)]
-            said = complaints(found[i - 1], replace(usual, **changes))
-            if aps and not aps[0] - aps[i] <= max_drop:
-                said.append(f"AP {aps[i]:.2f} is {aps[0] - aps[i]:.2f} lower, allowed {max_drop:g}")
-            rows[i] |= {**found[i - 1].to_dict(), "complaints": said}
+    rows: list[dict[str, Any]] = [
+        {"artefact": str(path), "backend": backend.name, "precision": backend.precision, "ap": None}
+        for path, backend in zip(artefacts, loaded, strict=True)
+    ]
+    for row, ap in zip(rows, aps or [], strict=False):
+        row["ap"] = ap
+    for row, agreement in zip(rows[1:], found, strict=True):
+        said = _complaints(rows[0], row, agreement, changes, max_drop)
+        row |= {**agreement.to_dict(), "complaints": said}
     if as_json:
         typer.echo(json.dumps({"size": list(canvas), "images": len(shown), "artefacts": rows}))
     else:
         _show(rows, found)
     if any(row.get("complaints") for row in rows):
         raise typer.Exit(1)
+
+
+def _complaints(
+    reference: dict[str, Any],
+    row: dict[str, Any],
+    found: Agreement,
+    changes: dict[str, float],
+    max_drop: float,
+) -> list[str]:
+    """What of an artefact lies past the tolerance."""
+    usual = TOLERANCES[lowest_precision(reference["precision"], row["precision"])]
+    said = complaints(found, replace(usual, **changes))
+    if row["ap"] is not None and not reference["ap"] - row["ap"] <= max_drop:
+        lower = reference["ap"] - row["ap"]
+        said.append(f"AP {row['ap']:.2f} is {lower:.2f} lower, allowed {max_drop:g}")
+    return said
 
 
 def _chosen(path: Path, precision: str | None, index: int) -> str | None:
@@ -125,8 +140,8 @@ def _ap(backend: Backend, data: Path, split: str, canvas: tuple[int, int]) -> fl
 def _show(rows: list[dict[str, Any]], found: list[Agreement]) -> None:
     console = wide_console()
     table = Table(
-        title=f"Against {rows[0]['artefact']}: {found[0].images} images, "
-        f"{found[0].detections} detections",
+        title=f"Against {rows[0]['artefact']}: {counted(found[0].images, 'image')}, "
+        f"{counted(found[0].detections, 'detection')}",
         box=SIMPLE,
         padding=(0, 1, 0, 0),
     )

@@ -1,4 +1,4 @@
-"""Class names of COCO 2017 in the order of the 80 contiguous ids."""
+"""Class names of COCO 2017 in the order of the 80 contiguous ids, and names of built-in models."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ refrigerator|book|clock|vase|scissors|teddy bear|hair drier|toothbrush""".replac
 def default_names(nc: int) -> tuple[str, ...]:
     """COCO's names for 80 classes, otherwise class0, class1, ..."""
     return COCO if nc == len(COCO) else tuple(f"class{i}" for i in range(nc))
+
+
+MODELS: tuple[str, ...] = (
+    "yolov4-csp-n", "yolov4-csp-s", "yolov4-csp-m", "yolov4-csp", "yolov4-p5", "yolov4-p6",
+    "yolov4-p7",
+)  # fmt: skip
+"""Those of `yolov4sdk.models`, for whoever only has to name them: that package loads torch."""

@@ -32,6 +32,7 @@ class Declaration:
         metavar: the form of its value on the command line.
         shown: the default in words, where None means "derived from the others".
         parse: from the text of the command line to the value.
+        offered: words that a shell completes, where others are allowed too.
     """
 
     help: str
@@ -42,6 +43,7 @@ class Declaration:
     metavar: str | None = None
     shown: str | None = None
     parse: Callable[[str], Any] | None = None
+    offered: tuple[str, ...] = ()
 
 
 class Option(NamedTuple):
