@@ -6,6 +6,7 @@ lines, spaces around `=` and behind values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -340,13 +341,19 @@ def cfg_text(
 def write_weights(path: Path, cfg: str, version: tuple[int, int] = (0, 2), seed: int = 0) -> int:
     """Random weights for a cfg that keep activations near one; returns the number of values."""
     from yolov4sdk.models.darknet.graph import load_graph
+    from yolov4sdk.models.darknet.layers import Shortcut
 
     rng = np.random.default_rng(seed)
     seen = np.array([32_013_312], "<i8" if version >= (0, 2) else "<i4")
     count = 0
     with path.open("wb") as file:
         file.write(np.array([*version, 5], "<i4").tobytes() + seen.tobytes())
-        for layer in load_graph(cfg).convolutions:
+        for layer in load_graph(cfg).weighted:
+            if isinstance(layer, Shortcut):
+                part = rng.uniform(-0.2, 1.2, math.prod(layer.parts[0]))
+                count += len(part)
+                file.write(part.astype("<f4").tobytes())
+                continue
             n, fan_in = layer.channels, layer.c_in // layer.groups * layer.size**2
             parts = [rng.normal(0, 0.1, n)]
             if layer.batch_normalize:

@@ -93,16 +93,7 @@ class Halves(nn.Module):
 
 
 def decode_best(detect: Detect, maps: Sequence[Tensor]) -> Rows:
-    """Every box with its best class: xyxy [B, N, 4], scores [B, N], class ids [B, N].
-
-    The sigmoid grows with its argument, so the best class is found among the logits and one
-    sigmoid a box is enough.
-    """
-    levels: list[Rows] = []
-    for level, x in enumerate(maps):  # [B, na, ny, nx, 5+nc]
-        y = detect.decode_level(x[..., :5], level)  # [B, na*ny*nx, 5]
-        logit, class_id = x[..., 5:].max(dim=-1)
-        score = y[..., 4] * logit.float().sigmoid().flatten(1)
-        levels.append((cxcywh_to_xyxy(y[..., :4]), score, class_id.flatten(1)))
+    """Every box with its best class: xyxy [B, N, 4], scores [B, N], class ids [B, N]."""
+    levels = [detect.decode_best(x, level) for level, x in enumerate(maps)]
     boxes, scores, class_ids = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
-    return boxes, scores, class_ids
+    return cxcywh_to_xyxy(boxes), scores, class_ids

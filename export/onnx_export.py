@@ -31,6 +31,7 @@ from .half import halve
 from .join import forget_shapes, join
 from .mish import MishForm, expand_mish, mish_before_concat
 from .reduction import TRANSLATIONS
+from .reorg import REORG, expand_reorg
 
 OPSET: Final = 18
 """The oldest that has Mish, which the trace needs; every runtime in use reads it."""
@@ -70,6 +71,7 @@ def write_onnx(
     if mish_first:
         mish_before_concat(traced)
     expand_mish(traced, mish)
+    expand_reorg(traced)
     _label(traced, spec)
     ir.save(traced, path)
 
@@ -82,7 +84,7 @@ def _trace(model: Model, options: ExportOptions, spec: ModelSpec) -> ir.Model:
     made, read = ([f"{verb}_{i}" for i in range(len(features))] for verb in ("made", "read"))
     outputs = list(output_shapes(spec.contract))
     axes = _symbolic_axes(options, len(features))
-    table: dict[Any, Any] = {torch.ops.aten.mish.default: _mish, **TRANSLATIONS}
+    table: dict[Any, Any] = {torch.ops.aten.mish.default: _mish, **TRANSLATIONS, **REORG}
     try:
         with _quiet():
             program = torch.onnx.export(

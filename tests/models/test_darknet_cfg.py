@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from benchmarks.darknet_nets import NETS, cfg_text
 from yolov4sdk.errors import ModelConfigError, YOLOv4Error
 from yolov4sdk.models.darknet.cfg import parse_cfg
-from yolov4sdk.models.darknet.graph import Convolution, MaxPool, Route, load_graph
+from yolov4sdk.models.darknet.graph import load_graph
 from yolov4sdk.models.darknet.keys import IGNORED, NEUTRAL, READ
+from yolov4sdk.models.darknet.layers import Convolution, MaxPool, Route
 
 SMALL = """\
 [net]
@@ -78,7 +79,16 @@ WRONG = {
         r"line 12, \[convolutional\], layer 0: filter is unk",
     ),
     "suggestion": ("classes=2", "new_coord=1\nclasses=2", "did you mean new_coords"),
-    "unknown section": ("[yolo]", "[region]", r"line 18: unknown section \[region\]"),
+    "unknown section": ("[yolo]", "[regions]", r"line 18: unknown section \[regions\]"),
+    "recurrent": ("[yolo]", "[crnn]", r"line 18: \[crnn\] cannot be imported: recurrent layers"),
+    "classifier": ("[yolo]", "[softmax]", "cannot be imported: classifiers are not supported"),
+    "shared": ("pad=1", "pad=1\nshare_index=0", "share_index is not supported: conv.* share"),
+    "xnor": ("pad=1", "pad=1\nxnor=1", "xnor is supported at 0 alone, got '1': binary"),
+    "blurred": ("pad=1", "pad=1\nantialiasing=1", "antialiasing .* blurred"),
+    "tree": ("[yolo]", "[region]\ntree=x", "tree is not supported: a tree of classes"),
+    "raw classes": ("[yolo]\nmask=1,0", "[region]\nsoftmax=0", "softmax must be 1"),
+    "sam": ("[yolo]", "[sam]\nfrom=0\n[yolo]", "from scales 8 channels of stride 2 by 14"),
+    "point": ("mask=1,0", "mask=1,0\nyolo_point=left_top", "yolo_point must be center"),
     "not neutral": ("pad=1", "pad=1\ndilation=2", "line 12, .*: dilation is supported at 1 alone"),
     "number": ("filters=8", "filters=many", "line 8, .*: filters must be a number"),
     "fraction": ("filters=8", "filters=8.5", "filters must be an integer"),
@@ -104,11 +114,15 @@ WRONG = {
         "[maxpool]\nstride=2\n[route]\nlayers=-1,-2\n[yolo]",
         "layers joins maps of different strides",
     ),
-    "shortcut": ("[yolo]", "[shortcut]\nfrom=0\n[yolo]", "from adds 8 channels of stride 2 to 14"),
+    "shortcut": (
+        "[yolo]",
+        "[maxpool]\nstride=2\n[shortcut]\nfrom=0\n[yolo]",
+        "from adds a map of stride 2 to one of stride 4",
+    ),
     "weighted": (
         "[yolo]",
-        "[shortcut]\nfrom=1\nweights_type=per_channel\n[yolo]",
-        "weights_type is unknown",
+        "[shortcut]\nfrom=1\nweights_type=per_pixel\n[yolo]",
+        "weights_type must be one of none, per_feature, per_channel",
     ),
     "half": ("[yolo]", "[route]\nlayers=0\ngroups=3\n[yolo]", "groups must divide the 8 channels"),
     "id": ("[yolo]", "[route]\nlayers=0\ngroups=2\ngroup_id=2\n[yolo]", "group_id must be below"),
@@ -127,7 +141,7 @@ def test_errors_name_the_line(name: str) -> None:
 
 def test_every_key_has_one_meaning() -> None:
     for kind, read in READ.items():
-        groups = [read, set(NEUTRAL[kind]), IGNORED[kind]]
+        groups = [read, set(NEUTRAL.get(kind, ())), IGNORED.get(kind, set())]
         assert sum(map(len, groups)) == len(set().union(*groups)), kind
 
 

@@ -1,8 +1,8 @@
 """Model definitions: reading and checking the YAML form. Nothing in it is ever evaluated.
 
 A definition has `nc`, `depth_multiple`, `width_multiple`, `anchors`, `backbone`, `head`, and may
-have `names`, `input_size` and `divisor` (of the channels, 8 unless said otherwise). A layer is
-`[from, number, module, args]`.
+have `names`, `input_size`, `divisor` (of the channels, 8 unless said otherwise) and `epsilon` (of
+the batch normalisations, 1e-3 unless said otherwise). A layer is `[from, number, module, args]`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ..system.bounds import (
     is_number,
 )
 from ..system.documents import load_yaml, plain
+from .blocks import BN_EPS
 
 FOLDER: Final = Path(__file__).parent
 
@@ -45,9 +46,9 @@ BUILT_IN: Final[Mapping[str, tuple[str, float | None, float | None]]] = {
 
 KEYS: Final = {
     "nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head", "names", "input_size",
-    "divisor",
+    "divisor", "epsilon",
 }  # fmt: skip
-REQUIRED: Final = KEYS - {"names", "input_size", "divisor"}
+REQUIRED: Final = KEYS - {"names", "input_size", "divisor", "epsilon"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Definition:
         input_size: long side in pixels that the model is meant for.
         layers: in order; the last is Detect.
         divisor: channels are rounded up to a multiple of it.
+        epsilon: what batch normalisation adds to a variance.
     """
 
     source: str
@@ -82,6 +84,7 @@ class Definition:
     input_size: int
     layers: tuple[Layer, ...]
     divisor: int = 8
+    epsilon: float = BN_EPS
 
     def channels(self, given: int) -> int:
         """Channels of a layer: those in its arguments, scaled by the width multiple."""
@@ -190,6 +193,7 @@ def _check(
         input_size=size,
         layers=layers,
         divisor=divisor,
+        epsilon=_positive(source, "epsilon", data.get("epsilon", BN_EPS)),
     )
 
 

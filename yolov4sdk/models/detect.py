@@ -106,6 +106,20 @@ class Detect(nn.Module):
         wh = (s[..., 2:4] * 2) ** 2 * anchor
         return torch.cat((xy, wh, s[..., 4:]), dim=-1).view(b, na * ny * nx, no)
 
+    def decode_best(self, x: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One level [B, na, ny, nx, 5+nc] with the best class of each of its M boxes.
+
+        The sigmoid grows with its argument, so the best class is found among the logits and one
+        sigmoid a box is enough.
+
+        Returns:
+            cxcywh [B, M, 4] in pixels, scores [B, M] and class ids [B, M].
+        """
+        y = self.decode_level(x[..., :5], level)  # [B, M, 5]
+        logit, class_id = x[..., 5:].max(dim=-1)
+        score = y[..., 4] * logit.float().sigmoid().flatten(1)
+        return y[..., :4], score, class_id.flatten(1)
+
 
 def cell_grid(ny: int, nx: int, like: Tensor) -> Tensor:
     """Column and row of every cell, [1, 1, ny, nx, 2], with `like`'s dtype and device."""

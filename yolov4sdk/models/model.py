@@ -63,6 +63,9 @@ class Model(nn.Module):
             anchors=definition.anchors,
             input_size=size,
         )
+        for module in layers.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = definition.epsilon
         self._assemble(layers, [layer.sources for layer in definition.layers], spec)
 
     def _assemble(

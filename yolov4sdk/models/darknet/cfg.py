@@ -20,9 +20,35 @@ KINDS: Final[Mapping[str, str]] = {
     "route": "route",
     "shortcut": "shortcut",
     "upsample": "upsample",
+    "avgpool": "avgpool",
+    "avg": "avgpool",
+    "local_avgpool": "local_avgpool",
+    "local_avg": "local_avgpool",
+    "scale_channels": "scale_channels",
+    "sam": "sam",
+    "reorg": "reorg",
+    "reorg3d": "reorg3d",
+    "dropout": "dropout",
+    "contrastive": "contrastive",
     "yolo": "yolo",
+    "region": "region",
+    "Gaussian_yolo": "Gaussian_yolo",
 }
 """Section names that are read, with their short forms."""
+
+MISSING: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("rnn", "gru", "lstm", "crnn", "conv_lstm", "history"), "recurrent layers are"),
+    **dict.fromkeys(
+        ("connected", "conn", "local", "detection"), "the connected layers of YOLOv1 are"
+    ),
+    **dict.fromkeys(("crop", "cost", "softmax", "soft"), "classifiers are"),
+    "implicit": "implicit knowledge (YOLOR) is",
+    "batchnorm": "batch normalisation apart from a convolution is",
+    "activation": "an activation apart from a convolution is",
+    "normalization": "local response normalisation is",
+    "lrn": "local response normalisation is",
+}
+"""Section names of Darknet that are not supported, and what they stand for."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +166,12 @@ def parse_cfg(text: str, source: str = "the cfg") -> list[Section]:
             continue
         where = f"{source}, line {number}"
         if line.startswith("["):
-            kind = KINDS.get(line[1:-1].strip()) if line.endswith("]") else None
+            name = line[1:-1].strip() if line.endswith("]") else ""
+            kind = KINDS.get(name)
+            if kind is None and name in MISSING:
+                raise ModelConfigError(
+                    f"{where}: {line} cannot be imported: {MISSING[name]} not supported"
+                )
             if kind is None:
                 raise ModelConfigError(
                     f"{where}: unknown section {line[:60]}; there are {', '.join(sorted(KINDS))}"

@@ -14,9 +14,10 @@ from ...system.files import sha256
 from ..definition import load_definition
 from ..model import Model
 from .graph import Graph, load_graph
+from .head import filled
 from .native import find_native
-from .network import DarknetModel, filled
-from .weights import ConvWeights, read_weights
+from .network import DarknetModel
+from .weights import HEADER_KEY, LayerWeights, read_weights
 
 
 def import_darknet(
@@ -50,7 +51,7 @@ def import_darknet(
         raise NamesError(
             f"{cfg} has {graph.classes} classes, but there are {len(names)} names; give one a line"
         )
-    values = read_weights(weights, graph.convolutions)
+    header, values = read_weights(weights, graph.weighted)
     model = _model(graph, values, names, native)
     model.spec = model.spec.replace(
         input_size=graph.size,
@@ -59,6 +60,7 @@ def import_darknet(
             "source": Path(weights).name,
             "sha256": sha256(weights),
             "cfg": Path(cfg).name,
+            HEADER_KEY: header.to_text(),
             "licence": "as stated by the source of the weights",
         },
     )
@@ -75,7 +77,7 @@ def _graph(path: Path) -> Graph:
 
 
 def _model(
-    graph: Graph, values: Mapping[int, ConvWeights], names: Sequence[str] | None, native: bool
+    graph: Graph, values: Mapping[int, LayerWeights], names: Sequence[str] | None, native: bool
 ) -> Model:
     found = find_native(graph) if native else None
     with torch.device("meta"):  # the weights come from the file: none are made before
@@ -94,16 +96,20 @@ def _model(
     return model
 
 
-def _graph_state(graph: Graph, values: Mapping[int, ConvWeights]) -> dict[str, Tensor]:
+def _graph_state(graph: Graph, values: Mapping[int, LayerWeights]) -> dict[str, Tensor]:
     """The DarknetModel's state_dict, but for the head's anchors."""
     state: dict[str, Tensor] = {}
     levels = {head.sources[0]: level for level, head in enumerate(graph.heads)}
     for index, found in values.items():
         if index in levels:
             key = f"model.{len(graph.layers)}.m.{levels[index]}"
+            assert found.bias is not None
             state |= {f"{key}.weight": found.weight, f"{key}.bias": found.bias}
             continue
         key = f"model.{index}"
+        if found.bias is None:  # a shortcut's
+            state[f"{key}.weight"] = found.weight
+            continue
         state[f"{key}.conv.weight"] = found.weight
         if found.scale is None or found.mean is None or found.variance is None:
             state[f"{key}.conv.bias"] = found.bias

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from .graph import Convolution, Graph, Layer, MaxPool, Route, Shortcut
+from .graph import Graph
+from .layers import Convolution, Layer, MaxPool, Route, Shortcut
 
 POOLS: Final = (5, 9, 13)
 """Kernels of the pyramid pooling."""

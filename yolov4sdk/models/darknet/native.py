@@ -2,10 +2,7 @@
 
 What is found becomes a model definition, with `DarknetCSP2` and `DarknetSPPCSP` in the neck.
 
-Darknet adds 1e-6 to the variance under the root, the native blocks add 1e-3. The scale takes the
-difference: gamma' = gamma sqrt((var + 1e-3) / (var + 1e-6)) with the same variance gives the same
-function. (Moving it into the variance would make small ones negative, and training, which
-replaces the variance by that of the batch, would start from another function.)
+Darknet adds 1e-6 to a variance under the root, the built-in models 1e-3: the definition says it.
 """
 
 from __future__ import annotations
@@ -17,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..blocks import BN_EPS
-from .graph import Convolution, Graph, Upsample
+from .graph import Graph
+from .layers import Convolution, Upsample
 from .matching import Block, Matcher, NoMatchError, Stage, require
-from .network import BN_EPS as DARKNET_EPS
-from .weights import ConvWeights
+from .modules import BN_EPS
+from .weights import LayerWeights
 
 
 @dataclass
@@ -42,7 +39,7 @@ class Native:
     orders: dict[int, list[int]]
     heads: dict[str, Convolution]
 
-    def state_dict(self, weights: Mapping[int, ConvWeights]) -> dict[str, Tensor]:
+    def state_dict(self, weights: Mapping[int, LayerWeights]) -> dict[str, Tensor]:
         """The native model's state_dict, but for the head's anchors."""
         state = {}
         for key, layer in self.convolutions.items():
@@ -56,16 +53,17 @@ class Native:
             state[f"{key}.num_batches_tracked"] = torch.tensor(0)
         for key, layer in self.heads.items():
             state[f"{key}.weight"] = weights[layer.index].weight
-            state[f"{key}.bias"] = weights[layer.index].bias
+            bias = weights[layer.index].bias
+            assert bias is not None
+            state[f"{key}.bias"] = bias
         return state
 
 
-def _norm(values: ConvWeights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scale, shift, mean and variance for the epsilon of the native blocks."""
+def _norm(values: LayerWeights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scale, shift, mean and variance."""
+    assert values.bias is not None
     assert values.scale is not None and values.mean is not None and values.variance is not None
-    variance = values.variance.double()
-    scale = values.scale * ((variance + BN_EPS) / (variance + DARKNET_EPS)).sqrt()
-    return scale.float(), values.bias, values.mean, values.variance
+    return values.scale, values.bias, values.mean, values.variance
 
 
 def find_native(graph: Graph) -> Native | None:
@@ -166,6 +164,7 @@ def _definition(graph: Graph, layers: list[list[Any]], backbone_length: int) -> 
         "depth_multiple": 1.0,
         "width_multiple": 1.0,
         "input_size": max(graph.size),
+        "epsilon": BN_EPS,
         "anchors": [[side for pair in level for side in pair] for level in graph.anchors],
         "backbone": layers[:backbone_length],
         "head": layers[backbone_length:],
