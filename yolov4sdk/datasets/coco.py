@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -46,11 +46,10 @@ def read_coco(file: Path, split: str, images: Path | None = None) -> DetectionDa
     lists = [data.get(key) if isinstance(data, dict) else None for key in _KEYS]
     if not all(isinstance(entries, list) for entries in lists):
         raise DatasetError(f"{file}: expected the lists {', '.join(_KEYS)} (a COCO detection file)")
-    entries, annotations, categories = (
-        [_Entry(e, file, k) for e in rows or ()]
-        for rows, k in zip(lists, ("image", "annotation", "category"), strict=True)
-    )
-    names, class_ids = _classes(categories, file)
+    images_listed, annotated, categories = (rows or () for rows in lists)
+    entries = [_Entry(value, file, "image") for value in images_listed]
+    annotations = (_Entry(value, file, "annotation") for value in annotated)
+    names, class_ids = _classes([_Entry(value, file, "category") for value in categories], file)
     if not entries:
         raise DatasetError(f"{file} lists no images")
     report = DatasetReport()
@@ -62,6 +61,8 @@ def read_coco(file: Path, split: str, images: Path | None = None) -> DetectionDa
 
 class _Entry:
     """One object of a list, read key by key with messages that name it."""
+
+    __slots__ = ("_file", "_kind", "_value")
 
     def __init__(self, value: Any, file: Path, kind: str) -> None:
         self._kind, self._file = kind, file
@@ -86,6 +87,8 @@ class _Entry:
     def id(self, key: str) -> Id:
         """A whole number, also one written as text; other texts as they are."""
         value = self._value.get(key)
+        if type(value) is int:  # nearly always, and a large file has millions
+            return value
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
@@ -147,7 +150,7 @@ def _images(
 
 def _add_boxes(
     raw: dict[Id, RawImage],
-    annotations: list[_Entry],
+    annotations: Iterable[_Entry],
     class_ids: dict[int, int],
     file: Path,
     report: DatasetReport,

@@ -53,7 +53,7 @@ def write_crops(
     with atomic_folder(target) as folder:
         for dataset in splits:
             for name in dataset.names:
-                if Path(name).name != name:
+                if Path(name).name != name or name == "..":
                     raise DatasetError(f"the class {name!r} cannot name a folder")
                 (folder / dataset.split / name).mkdir(parents=True)
             chosen = _chosen(dataset, min_side, per_class, np.random.default_rng(seed))
