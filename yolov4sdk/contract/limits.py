@@ -36,6 +36,11 @@ def _check_contract(contract: GraphContract) -> None:
     taken, given = contract.input, contract.output
     _integers("batch", (contract.batch,), bounds.BATCH)
     _integers("input size", taken.size, bounds.SIDE)
+    if (contract.batch or 1) * math.prod(taken.size) > bounds.BATCH_PIXELS:
+        raise SpecError(
+            f"batches of {contract.batch} inputs of {taken.size} (height, width) pixels are more "
+            f"than {bounds.BATCH_PIXELS:,} pixels"
+        )
     _integers("multiple", (taken.multiple,), bounds.STRIDE)
     _integers("resize", (taken.resize.shortest, taken.resize.longest), bounds.SIDE)
     for extra in taken.extra:

@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ..contract.contract import GraphContract, Size
-from ..errors import SettingError, TensorError
+from ..errors import SettingError, TensorError, YOLOv4Error
 from ..system.bounds import brief
 from . import own
 from .base import Convention, Outputs, Tensors, roles
@@ -56,7 +56,17 @@ def decode(raw: Tensors, contract: GraphContract, size: Size) -> Outputs:
         TensorError: outputs that are not those of the contract.
     """
     output = contract.output
-    found = convention(output.convention).decode(roles(raw, output), contract, size)
+    row = convention(output.convention)
+    try:
+        found = row.decode(roles(raw, output), contract, size)
+    # A contract may come from a stranger's file, and name tensors that this convention has not.
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+        if isinstance(error, YOLOv4Error):
+            raise
+        raise TensorError(
+            f"the graph's outputs do not fit the convention {row.name!r} "
+            f"({type(error).__name__}: {str(error)[:200]}); export or adopt the model again"
+        ) from error
     _check(found, output.classes)
     return found
 

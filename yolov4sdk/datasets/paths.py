@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from yolov4sdk.errors import DatasetError
 from yolov4sdk.imaging.images import SUFFIXES
+from yolov4sdk.system.bounds import brief
 from yolov4sdk.system.text import decode_text
 
 _SPELLINGS = {"val": ("val", "valid", "validation")}
@@ -26,6 +28,9 @@ def resolve_inside(text: str, folder: Path, root: Path, source: Path) -> Path:
     Raises:
         DatasetError: a relative path that leaves `root`.
     """
+    longest = max(map(len, re.split(r"[/\\]", text)))
+    if "\0" in text or not text.isprintable() or len(text) > 2000 or longest > 255:
+        raise DatasetError(f"{source}: {brief(text)} can be no path")
     if "://" in text:
         raise DatasetError(f"{source}: {text!r} is a URL; nothing is downloaded, give a local path")
     if Path(text).is_absolute():

@@ -51,7 +51,9 @@ def load_checkpoint(path: str | Path) -> Model:
     try:
         tensors = _safetensors().load_file(path)
     except Exception as error:  # safetensors raises its own error type and OSError
-        raise ForeignFileError(f"{path} is no readable safetensors file: {error}") from error
+        raise ForeignFileError(
+            f"{path} is no readable safetensors file: {str(error)[:200]}"
+        ) from error
     check_weights(model, tensors, str(path))
     model.load_state_dict(tensors, assign=True)
     model.spec = spec

@@ -74,6 +74,7 @@ class Definition:
         layers: in order; the last is Detect.
         divisor: channels are rounded up to a multiple of it.
         epsilon: what batch normalisation adds to a variance.
+        backbone: how many of the layers are the backbone's.
     """
 
     source: str
@@ -85,6 +86,7 @@ class Definition:
     layers: tuple[Layer, ...]
     divisor: int = 8
     epsilon: float = BN_EPS
+    backbone: int = 0
 
     def channels(self, given: int) -> int:
         """Channels of a layer: those in its arguments, scaled by the width multiple."""
@@ -194,6 +196,7 @@ def _check(
         layers=layers,
         divisor=divisor,
         epsilon=_positive(source, "epsilon", data.get("epsilon", BN_EPS)),
+        backbone=len(data["backbone"]),
     )
 
 

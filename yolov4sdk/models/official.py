@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from .checkpoints import check_weights
 from .definition import BUILT_IN, KEYS, Definition, load_definition
 from .model import Model
 from .pickles import Stub, load_pickled
+from .widths import with_widths_of
 
 KEY_LENGTH: Final = 300
 """Characters of the dotted name of a module."""
@@ -83,7 +85,8 @@ def import_official(
         raise NamesError(
             f"{path}: the head has {head_classes} classes, but there are {len(names)} names"
         )
-    model = _model(_definition(path, module, tensors, names, architecture), tensors, path)
+    definition = _definition(path, module, tensors, names, architecture)
+    model = _model(with_widths_of(definition, tensors), tensors, path)
     # Half-precision files hold rounded anchors in stride units: compute these anew from pixels.
     model.detect.set_anchors(model.detect.anchor_grid.clone().view_as(model.detect.anchors))
     side = size or (
@@ -219,8 +222,8 @@ def _is_anchor_grid(tensor: Tensor) -> bool:
 def _names(module: Stub | None, nc: int, path: Path) -> tuple[str, ...]:
     found = None if module is None else module.__dict__.get("names")
     if isinstance(found, dict):
-        if len(set(map(type, found))) > 1:
-            raise NamesError(f"{path}: the ids of its names are of several types; give --names")
+        if set(map(type, found)) not in ({int}, {str}, set()):
+            raise NamesError(f"{path}: the ids of its names are no integers; give --names")
         found = [found[k] for k in sorted(found)]
     if not isinstance(found, list | tuple):
         return default_names(nc)
@@ -268,21 +271,31 @@ def _pixel_anchors(tensors: Mapping[str, Tensor]) -> Anchors:
 def _recognise(
     path: Path, tensors: Mapping[str, Tensor], names: Sequence[str], anchors: Anchors
 ) -> Definition:
-    """The built-in whose keys and shapes are those of the tensors."""
+    """The built-in whose keys and shapes are those of the tensors, or whose keys are."""
     closest: StateDictError | None = None
+    alike: list[Definition] = []
     for name in BUILT_IN:
         try:
             definition = load_definition(name, names, anchors)
-            with torch.device("meta"):
-                check_weights(Model(definition), tensors, f"{path} as {name}")
+            _check(definition, tensors, f"{path} as {name}")
+            return definition
         except ModelConfigError:
             continue
         except StateDictError as error:
             if closest is None or _misfits(error) < _misfits(closest):
                 closest = error
-            continue
-        return definition
+            if not error.missing and not error.unexpected:
+                alike.append(definition)
+    for definition in alike:  # the same layers in other widths
+        with contextlib.suppress(StateDictError, ModelConfigError):
+            _check(with_widths_of(definition, tensors), tensors, str(path))
+            return definition
     raise closest or SpecError(f"{path} fits none of the built-in models; give --architecture")
+
+
+def _check(definition: Definition, tensors: Mapping[str, Tensor], source: str) -> None:
+    with torch.device("meta"):
+        check_weights(Model(definition), tensors, source)
 
 
 def _misfits(error: StateDictError) -> int:

@@ -51,10 +51,12 @@ ANCHORS: Final = 256
 """Anchors of a level."""
 PIXELS: Final = 65_536
 """A side of an anchor in pixels."""
-SIDE: Final = 16_384
+SIDE: Final = 8_192
 """A side of a network's input in pixels."""
 STRIDE: Final = 1_024
-BATCH: Final = 65_536
+BATCH: Final = 4_096
+BATCH_PIXELS: Final = 1 << 27
+"""Pixels of a batch of a fixed size."""
 ROWS: Final = 10_000_000
 """Rows of an output."""
 VALUES: Final = 1 << 24
