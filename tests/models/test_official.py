@@ -17,7 +17,7 @@ from yolov4sdk.models import Model, fold
 from yolov4sdk.models.official import import_official
 from yolov4sdk.models.pickles import Stub, load_pickled
 
-from ..support.foreign_checkpoints import foreign_tree, save
+from ..support.foreign_checkpoints import foreign, foreign_tree, save
 from .test_models import small
 
 ORACLES = ["official-csp-w0125-d025", "official-p5-w0125-d020-legacy"]
@@ -221,3 +221,33 @@ def test_flipped_bytes_never_crash(model: Model, tmp_path: Path) -> None:
             path.write_bytes(broken)
             with contextlib.suppress(errors.YOLOv4Error):
                 import_official(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (foreign("ultralytics.nn.tasks", "DetectionModel", {}), "a checkpoint of ultralytics"),
+        (
+            foreign("models.yolo", "DetectionModel", {
+                "_modules": {}, "names": ["a"],
+                "yaml": {"nc": 1, "head": [[-1, 1, "SPPF", [1024, 5]]],
+                         "backbone": [[-1, 1, "Conv", [64, 6, 2, 2]], [-1, 3, "C3", [128]]]},
+            }),
+            "another family, such as YOLOv5 or YOLOv7 .it has C3, SPPF",
+        ),
+    ],
+)  # fmt: skip
+def test_other_detectors_are_told_the_way_in(
+    content: object, message: str, zipped: bool, tmp_path: Path
+) -> None:
+    path = save({"model": content, "epoch": -1}, tmp_path / "best.pt", zipped)
+    with pytest.raises(errors.ForeignFileError, match=message) as raised:
+        import_official(path)
+    assert "format=onnx" in str(raised.value) and "yolov4sdk adopt best.onnx" in str(raised.value)
+
+
+def test_weights_of_another_detector_are_told_the_way_in(tmp_path: Path) -> None:
+    torch.save({"model.22.dfl.conv.weight": torch.ones(1, 16, 1, 1)}, tmp_path / "x.pt")
+    with pytest.raises(errors.ForeignFileError, match=r"no detection head.*adopt x\.onnx"):
+        import_official(tmp_path / "x.pt")

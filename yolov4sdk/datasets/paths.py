@@ -29,7 +29,7 @@ def resolve_inside(text: str, folder: Path, root: Path, source: Path) -> Path:
         DatasetError: a relative path that leaves `root`.
     """
     longest = max(map(len, re.split(r"[/\\]", text)))
-    if "\0" in text or not text.isprintable() or len(text) > 2000 or longest > 255:
+    if "\0" in text or len(text) > 2000 or longest > 255:
         raise DatasetError(f"{source}: {brief(text)} can be no path")
     if "://" in text:
         raise DatasetError(f"{source}: {text!r} is a URL; nothing is downloaded, give a local path")

@@ -296,3 +296,5 @@ _BUILDERS: Final[Mapping[str, Builder]] = {
     "nn.Upsample": _upsample,
     "Concat": _concat,
 }
+MODULES: Final = frozenset({*_BUILDERS, "Detect"})
+"""Names of the modules that a definition may have."""

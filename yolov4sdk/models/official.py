@@ -26,7 +26,8 @@ from ..system.files import sha256
 from .blocks import BN_EPS
 from .checkpoints import check_weights
 from .definition import BUILT_IN, KEYS, Definition, load_definition
-from .model import Model
+from .model import MODULES, Model
+from .pickle_names import next_step
 from .pickles import Stub, load_pickled
 from .widths import with_widths_of
 
@@ -71,6 +72,7 @@ def import_official(
             f"{path.parent}`; the model is last.safetensors beside it, which needs no import"
         )
     module = _find_module(content)
+    _check_family(module, path)
     tensors, differences = (
         _module_tensors(module, path) if module else (_plain_tensors(content, path), {})
     )
@@ -116,6 +118,23 @@ def _model(definition: Definition, tensors: Mapping[str, Tensor], path: Path) ->
     state = {k: tensors.get(k, zero).to(v.dtype, copy=True) for k, v in own.items()}
     model.load_state_dict(state, assign=True)
     return model
+
+
+def _check_family(module: Stub | None, path: Path) -> None:
+    """Raise for a network whose own words name layers that this family has not."""
+    own = None if module is None else module.__dict__.get("yaml")
+    found: set[str] = set()
+    for part in ("backbone", "head"):
+        lines = own.get(part) if isinstance(own, dict) else None
+        for line in lines if isinstance(lines, list) else ():
+            if isinstance(line, list) and len(line) > 2 and isinstance(line[2], str):
+                found.add(line[2])
+    if other := sorted(found - MODULES):
+        shown = ", ".join(brief(name).strip("'") for name in other[:6])
+        raise ForeignFileError(
+            f"{path} holds a network of another family, such as YOLOv5 or YOLOv7 (it has {shown}); "
+            f"{next_step(path)}"
+        )
 
 
 def _find_module(content: Any) -> Stub | None:
@@ -206,7 +225,7 @@ def _head_classes(tensors: Mapping[str, Tensor], path: Path) -> int:
                 return per_anchor - 5
     raise ForeignFileError(
         f"{path} has no detection head of this family (no model.<i>.anchor_grid with "
-        "model.<i>.m.0.weight)"
+        f"model.<i>.m.0.weight); {next_step(path)}"
     )
 
 

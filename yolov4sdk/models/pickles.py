@@ -24,7 +24,8 @@ from ..errors import (
     UnsafePickleError,
 )
 from ..system.bounds import PICKLE_BYTES, ZIP_DIRECTORY_BYTES, brief
-from .pickle_machine import Machine, Storage, Stub
+from .pickle_machine import Machine
+from .pickle_names import Storage, Stub
 
 __all__ = ["Stub", "load_pickled"]
 
