@@ -8,12 +8,12 @@ that is added later is closed until it is declared open.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeVar
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .keys import Keys
 from .problems import Problem
@@ -33,21 +33,25 @@ class Rule:
             needs a key with `admin`.
         model: the name of the model that a request of this route asks, from its path parameters
             and its query. Under overload such a request is refused before its body is read.
+        large: whether bodies may be as large as the setting `max_body`; else 64 KiB.
     """
 
     who: Who = "key"
     model: Callable[[Mapping[str, Any], QueryParams], str | None] | None = None
+    large: bool = False
 
 
 DEFAULT: Final = Rule()
 """Of routes that declare nothing."""
 
 
-def rule(who: Who = "key", model: Any = None) -> Callable[[Endpoint], Endpoint]:
+def rule(
+    who: Who = "key", model: Any = None, large: bool = False
+) -> Callable[[Endpoint], Endpoint]:
     """Declare the rule of an endpoint; see `Rule`. Stands below the decorator of the router."""
 
     def declare(endpoint: Endpoint) -> Endpoint:
-        setattr(endpoint, _ATTRIBUTE, Rule(who, model))
+        setattr(endpoint, _ATTRIBUTE, Rule(who, model, large))
         return endpoint
 
     return declare
@@ -59,12 +63,14 @@ class Matched:
 
     Attributes:
         allow: the methods of the path, where the request's own is not among them.
+        head: it is a HEAD request, for a route that answers GET.
     """
 
     route: BaseRoute
     rule: Rule
     parameters: Mapping[str, Any]
     allow: frozenset[str] = frozenset()
+    head: bool = False
 
 
 def find(routes: Sequence[BaseRoute], scope: Scope) -> Matched | None:
@@ -79,11 +85,24 @@ def find(routes: Sequence[BaseRoute], scope: Scope) -> Matched | None:
         matched = Matched(route, declared, found.get("path_params", {}))
         if match is Match.FULL:
             return matched
+        if scope.get("method") == "HEAD" and "GET" in (getattr(route, "methods", None) or ()):
+            return replace(matched, head=True)
         methods |= getattr(route, "methods", None) or set()
         partly = partly or matched
     if partly is None:
         return None
     return Matched(partly.route, partly.rule, partly.parameters, frozenset(methods))
+
+
+def _without_body(send: Send) -> Send:
+    """The answer to HEAD: that to GET, its body left out."""
+
+    async def head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return head
 
 
 class Access:
@@ -108,7 +127,8 @@ class Access:
         if scope["type"] in ("http", "websocket"):
             matched = find(self._routes, scope)
             if matched is not None:
-                scope["route"] = matched.route  # for the metrics of what is refused here
+                # for the metrics of what is refused here, and for the limits on bodies
+                scope["route"], scope["rule"] = matched.route, matched.rule
                 try:
                     self._admit(matched, scope)
                 except Problem:
@@ -116,6 +136,8 @@ class Access:
                         raise
                     await send({"type": "websocket.close", "code": 1008})  # HTTP 403
                     return
+                if matched.head:
+                    scope, send = {**scope, "method": "GET"}, _without_body(send)
         await self._app(scope, receive, send)
 
     def _admit(self, matched: Matched, scope: Scope) -> None:

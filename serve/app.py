@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
@@ -18,13 +17,15 @@ from yolov4sdk import __version__
 from yolov4sdk.errors import YOLOv4Error
 
 from .access import Access
+from .bodies import Bodies
 from .drain import Drain
-from .engine import Engine
 from .keys import Keys
-from .middleware import REQUEST_ID, Bodies, Edge, Problems, request_id
+from .middleware import REQUEST_ID, Edge, Problems, problem_response
+from .origins import Origins
 from .problems import Problem
 from .routes import routes
 from .schemas import DetectAnswer, ProblemBody
+from .service import Service
 from .settings import Settings, load_settings
 from .tracing import Tracing
 
@@ -35,31 +36,31 @@ in `X-Request-ID`. 503 and 429 say in `Retry-After` when to try again."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service as an ASGI application; its engine starts with the lifespan.
+    """The service as an ASGI application; its service starts with the lifespan.
 
     Args:
         settings: None is the environment's and the file's.
 
     Returns:
-        An application whose `state.engine` is the `Engine`.
+        An application whose `state.service` is the `Service`.
 
     Raises:
         YOLOv4Error: a wrong setting, or a model file that is missing or no artefact.
     """
     settings = settings or load_settings()
-    engine, keys = Engine(settings), Keys(settings.api_keys)
+    service, keys = Service(settings), Keys(settings.api_keys)
     tracing = Tracing() if settings.telemetry else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with Drain(engine, settings.drain_delay):
+        with Drain(service, settings.drain_delay):
             try:
-                await engine.start()
+                await service.start()
             except YOLOv4Error as error:
-                engine.failure = str(error)
+                service.failure = str(error)
                 raise
             yield
-            await engine.stop()
+            await service.stop()
             if tracing:
                 await asyncio.to_thread(tracing.flush)
 
@@ -69,15 +70,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    app.state.engine, app.state.keys, app.state.streams = engine, keys, 0
+    app.state.service, app.state.keys, app.state.streams = service, keys, 0
     app.router.routes.extend(routes())
     _add_handlers(app)
     _describe(app, settings)
     # The last one added is the outermost.
     app.add_middleware(Bodies, settings=settings)
     app.add_middleware(
-        Access, routes=app.router.routes, keys=keys, refuse=lambda model: engine.refuse(model)
+        Access, routes=app.router.routes, keys=keys, refuse=lambda model: service.refuse(model)
     )
+    app.add_middleware(Origins, settings=settings)
     app.add_middleware(Problems)
     if settings.cors:
         app.add_middleware(
@@ -85,26 +87,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-API-Key", REQUEST_ID],
             expose_headers=[REQUEST_ID, "Retry-After"],
         )  # fmt: skip
-    app.add_middleware(Edge, engine=engine)
+    app.add_middleware(Edge, service=service)
     if tracing:
         app.add_middleware(tracing.middleware, tracer_provider=tracing.provider)
     return app
 
 
 def _add_handlers(app: FastAPI) -> None:
-    def answer(problem: Problem) -> Response:
-        return Response(
-            orjson.dumps(problem.body(request_id.get())), problem.status, problem.headers,
-            media_type="application/problem+json",
-        )  # fmt: skip
-
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
-        return answer(error)
+        return problem_response(error, request.scope)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return answer(Problem(error.status_code, headers=error.headers))
+        problem = Problem(error.status_code, headers=error.headers)
+        return problem_response(problem, request.scope)
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
@@ -112,7 +109,7 @@ def _add_handlers(app: FastAPI) -> None:
             f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}"
             for entry in error.errors()[:8]
         ]
-        return answer(Problem(422, "Wrong request", "; ".join(wrong)))
+        return problem_response(Problem(422, "Wrong request", "; ".join(wrong)), request.scope)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

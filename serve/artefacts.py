@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from yolov4sdk.backends.artefacts import read_spec
-from yolov4sdk.errors import ForeignFileError, SettingError, TruncatedFileError
+from yolov4sdk.errors import (
+    ForeignFileError,
+    SettingError,
+    TruncatedFileError,
+    YOLOv4Error,
+)
 
 from .problems import Problem
 
@@ -53,7 +58,7 @@ def served_file(folder: Path | None, file: str) -> Path:
         path = (root / file).resolve()
         if not path.is_relative_to(root) or not path.is_file():
             raise refused
-    except OSError:  # a name too long
+    except (OSError, RuntimeError, ValueError):  # a name too long, a loop of links
         raise refused from None
     return path
 
@@ -64,8 +69,16 @@ def check_artefact(path: Path) -> None:
     Raises:
         ArtefactError: with its reason.
     """
-    read_spec(path)
-    if path.suffix.lower() == ".onnx" and _has_external_data(path):
+    try:
+        read_spec(path)
+        external = path.suffix.lower() == ".onnx" and _has_external_data(path)
+    except YOLOv4Error:
+        raise
+    except Exception as error:  # whatever a reader meets in a file that was made to break it
+        raise ForeignFileError(
+            f"{path.name} cannot be read as a model ({type(error).__name__}); export it again"
+        ) from error
+    if external:
         raise ForeignFileError(
             f"{path.name} keeps its weights in other files, which it names itself; a served model "
             "is one file: export it again"

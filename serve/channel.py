@@ -1,7 +1,4 @@
-"""Messages between the service and its child processes: JSON and bytes over a socket pair.
-
-JSON, not pickles: a decoder reads hostile images, and what it says is data to the service.
-"""
+"""Child processes: each answers messages (`serve.messages`) and bytes over a socket pair."""
 
 from __future__ import annotations
 
@@ -13,15 +10,14 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
-import orjson
+from .messages import MessageError, pack, unpack
 
 HEADER: Final = struct.Struct("!II")  # lengths of the JSON and of the bytes
-Message = dict[str, Any]
-Answer = asyncio.Future[tuple[Message, bytes]]
+Answer = asyncio.Future[tuple[Any, bytes]]
 
 
 class ChildLost(Exception):
@@ -36,6 +32,10 @@ class Child:
         arguments: command line.
         descriptors: kept open in the child.
         environment: variables set in it.
+
+    Attributes:
+        lost: set when the process has ended, or speaks no longer.
+        on_lost: called then.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Child:
         self._socket = ours
         self._answers: dict[int, Answer] = {}
         self._number = 0
+        self.on_lost: Callable[[Child], None] | None = None
         self.lost = asyncio.Event()
 
     async def open(self) -> None:
@@ -79,7 +80,12 @@ class Child:
         """Process id."""
         return self._process.pid
 
-    async def call(self, message: Message, payload: bytes = b"") -> tuple[Message, bytes]:
+    @property
+    def ended_by(self) -> int:
+        """The signal that ended the process; 0 where it runs or ended by itself."""
+        return max(0, -(self._process.poll() or 0))
+
+    async def call(self, message: Any, payload: bytes = b"") -> tuple[Any, bytes]:
         """Send a message and wait for its answer.
 
         Raises:
@@ -91,7 +97,7 @@ class Child:
         number = self._number
         answer: Answer = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
-        text = orjson.dumps({**message, "id": number})
+        text = pack(number, message)
         try:
             self._writer.write(HEADER.pack(len(text), len(payload)) + text)
             if payload:
@@ -107,15 +113,17 @@ class Child:
         try:
             while True:
                 lengths = HEADER.unpack(await self._reader.readexactly(HEADER.size))
-                message = orjson.loads(await self._reader.readexactly(lengths[0]))
+                number, message = unpack(await self._reader.readexactly(lengths[0]))
                 payload = await self._reader.readexactly(lengths[1])
-                answer = self._answers.get(message.pop("id"))
+                answer = self._answers.get(number)
                 if answer is not None and not answer.done():
                     answer.set_result((message, payload))
-        except (asyncio.IncompleteReadError, ConnectionError, orjson.JSONDecodeError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, MessageError):
+            self.kill()  # where it speaks no longer as it should
         finally:
             self.lost.set()
+            if self.on_lost is not None:
+                self.on_lost(self)
             for answer in self._answers.values():
                 if not answer.done():
                     answer.set_exception(ChildLost())
@@ -152,18 +160,18 @@ class Parent:
         self._socket = socket.socket(fileno=descriptor)
         self._file: IO[bytes] = self._socket.makefile("rb")
 
-    def receive(self) -> tuple[Message, bytes]:
-        """The next message.
+    def receive(self) -> tuple[int, Any, bytes]:
+        """The next message, its number before and its payload behind it.
 
         Raises:
             EOFError: the service is gone or has no more work.
         """
         lengths = HEADER.unpack(self._exactly(HEADER.size))
-        return orjson.loads(self._exactly(lengths[0])), self._exactly(lengths[1])
+        return *unpack(self._exactly(lengths[0])), self._exactly(lengths[1])
 
-    def send(self, message: Message, payload: bytes = b"") -> None:
-        """Answer; `message` holds the "id" of the question. One thread at a time."""
-        text = orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
+    def send(self, number: int, message: Any, payload: bytes = b"") -> None:
+        """Answer the message of this number. One thread at a time."""
+        text = pack(number, message)
         try:
             self._socket.sendall(HEADER.pack(len(text), len(payload)) + text + payload)
         except ConnectionError as error:

@@ -4,16 +4,52 @@ the decoder's loss, which checks the size again before it takes memory.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Final, NamedTuple
+
+from PIL import features
 
 from .problems import Problem
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-"""What is accepted, by Pillow's names. Of several frames the first is used."""
-
 _SCAN: Final = 1 << 20  # a size stands in the first MiB, behind metadata of sane length
+
+_STEPS: Final = 10_000  # markers of a JPEG file before its size, padding included
+
+
+class Format(NamedTuple):
+    """A form of image file that is accepted. Of several frames the first is used.
+
+    Attributes:
+        name: Pillow's.
+        media: its media type, for the page and the OpenAPI document.
+        suffixes: of file names, for the page.
+    """
+
+    name: str
+    media: str
+    suffixes: tuple[str, ...]
+
+
+def formats() -> tuple[Format, ...]:
+    """What is accepted here: HEIC and AVIF where their readers are installed."""
+    found = [
+        Format("JPEG", "image/jpeg", (".jpg", ".jpeg")), Format("PNG", "image/png", (".png",)),
+        Format("WEBP", "image/webp", (".webp",)), Format("BMP", "image/bmp", (".bmp",)),
+        Format("GIF", "image/gif", (".gif",)), Format("TIFF", "image/tiff", (".tif", ".tiff")),
+    ]  # fmt: skip
+    if features.check("avif"):
+        found.append(Format("AVIF", "image/avif", (".avif",)))
+    if find_spec("pillow_heif"):
+        found.append(Format("HEIF", "image/heic", (".heic", ".heif")))
+    return tuple(found)
+
+
+ACCEPTED: Final = formats()
+"""The one list of formats: messages, the page, the document and the decoders read it."""
+FORMATS: Final = tuple(one.name for one in ACCEPTED)
 
 
 class Header(NamedTuple):
@@ -36,7 +72,8 @@ def read_header(data: bytes, max_pixels: int) -> Header:
             415, "Not an image", f"expected a file of {', '.join(FORMATS)}; its first bytes are not"
         )
     try:
-        height, width = size(data[:_SCAN])
+        # the directory of a TIFF file may stand at its end
+        height, width = size(data if kind == "TIFF" else data[:_SCAN])
     except (struct.error, IndexError, ValueError):
         raise Problem(
             422, "Undecodable image", f"the {kind} file is broken: its header holds no size"
@@ -70,6 +107,11 @@ def _format(data: bytes) -> tuple[str | None, Callable[[bytes], tuple[int, int]]
         return "GIF", _gif
     if data[:4] in (b"II*\0", b"MM\0*"):
         return "TIFF", _tiff
+    if data[4:8] == b"ftyp":
+        brands = data[8 : min(64, int.from_bytes(data[:4]))]
+        kind = "AVIF" if b"avif" in brands or b"avis" in brands else "HEIF"
+        if kind in FORMATS:
+            return kind, _heif
     return None, _png
 
 
@@ -110,7 +152,7 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 def _jpeg(data: bytes) -> tuple[int, int]:
     position = 2
-    while True:
+    for _ in range(_STEPS):
         position = data.index(b"\xff", position)  # what is no marker is skipped, as libjpeg does
         marker = data[position + 1]
         if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # no length follows
@@ -123,6 +165,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
             raise ValueError("no size")
         (length,) = struct.unpack_from(">H", data, position + 2)
         position += 2 + max(2, length)
+    raise ValueError("no size")
 
 
 def _tiff(data: bytes) -> tuple[int, int]:
@@ -139,3 +182,16 @@ def _tiff(data: bytes) -> tuple[int, int]:
     if len(found) < 2:
         raise ValueError("no size")
     return found[257], found[256]
+
+
+def _heif(data: bytes) -> tuple[int, int]:
+    """The largest of the sizes that the items of an AVIF or HEIC file have (its `ispe` boxes)."""
+    sizes: list[tuple[int, int]] = []
+    position = data.find(b"ispe")
+    while position >= 0 and len(sizes) < 1024:
+        width, height = struct.unpack_from(">II", data, position + 8)
+        sizes.append((height, width))
+        position = data.find(b"ispe", position + 4)
+    if not sizes:
+        raise ValueError("no size")
+    return max(sizes, key=math.prod)

@@ -26,7 +26,7 @@ class Metrics:
     """The metrics of one service, in a registry of its own.
 
     `requests` counts every HTTP answer by its status, rejections and client errors included;
-    `images` every image and tensor given to the engine by its outcome: ok, overload, deadline,
+    `images` every image and tensor given to the service by its outcome: ok, overload, deadline,
     invalid, failed (the worker was lost or the runtime failed), cancelled (the client went).
     """
 

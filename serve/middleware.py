@@ -5,22 +5,20 @@ Pure ASGI: a wrapper that reads the request itself would hide that the client ha
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
 import uuid
-from collections.abc import MutableMapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .engine import Engine
 from .problems import Problem
-from .settings import Settings
+from .service import Service
 
 log = logging.getLogger("yolov4sdk.serve")
 access = logging.getLogger("yolov4sdk.serve.access")
@@ -40,24 +38,21 @@ SECURITY: Final = {
 """Set unless the route sets its own."""
 
 
-async def send_problem(problem: Problem, send: Send) -> None:
-    """Answer with problem+json."""
-    body = orjson.dumps(problem.body(request_id.get()))
-    headers = {
-        "content-type": "application/problem+json",
-        "content-length": str(len(body)),
-        **problem.headers,
-    }
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+def problem_response(problem: Problem, scope: Scope) -> Response:
+    """problem+json; for routes of KServe with the member `error` too, where its clients look."""
+    body = problem.body(request_id.get())
+    if getattr(scope.get("route"), "path", "").startswith("/v2"):
+        body["error"] = f"{problem.title}: {problem.detail}" if problem.detail else problem.title
+    return Response(
+        orjson.dumps(body), problem.status, problem.headers, media_type="application/problem+json"
+    )
 
 
 class Edge:
     """The outermost layer."""
 
-    def __init__(self, app: ASGIApp, engine: Engine) -> None:
-        self._app, self._engine = app, engine
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -73,8 +68,8 @@ class Edge:
         """A start that fails says why in one sentence, not in a traceback."""
 
         async def sentence(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed" and self._engine.failure:
-                message = {**message, "message": self._engine.failure}
+            if message["type"] == "lifespan.startup.failed" and self._service.failure:
+                message = {**message, "message": self._service.failure}
             await send(message)
 
         await self._app(scope, receive, sentence)
@@ -93,7 +88,7 @@ class Edge:
                 headers[REQUEST_ID] = number
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
-                if self._engine.draining:
+                if self._service.draining:
                     headers["Connection"] = "close"  # the client's next request goes elsewhere
             await send(message)
 
@@ -104,7 +99,7 @@ class Edge:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or "other"
-        metrics = self._engine.metrics
+        metrics = self._service.metrics
         shown = str(status or 499)  # 499: the client went before an answer
         metrics.requests.labels(route, _method(scope), shown).inc()
         metrics.seconds.labels(route).observe(seconds)
@@ -146,64 +141,9 @@ class Problems:
             await self._app(scope, receive, noting)
         except Problem as problem:
             if not started:
-                await send_problem(problem, send)
+                await problem_response(problem, scope)(scope, receive, send)
         except Exception:
             log.exception("a request failed")
             if not started:
-                await send_problem(
-                    Problem(500, detail="see the service's log for this request id"), send
-                )
-
-
-class Bodies:
-    """Limits on request bodies: bytes of one and of all at once, and the time to send one."""
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings, self._held = app, settings, 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the ASGI specification."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        settings, received, finished = self._settings, 0, False
-        most = settings.max_body
-        ends = asyncio.get_running_loop().time() + settings.body_limit
-        length = Headers(scope=scope).get("content-length", "0")
-        if length.isdigit() and int(length) > most:
-            raise _too_large(most)
-
-        async def limited() -> MutableMapping[str, Any]:
-            nonlocal received, finished
-            if finished:
-                return await receive()
-            try:
-                async with asyncio.timeout_at(ends):
-                    message = await receive()
-            except TimeoutError:
-                raise Problem(
-                    408, detail=f"the body was not sent within {settings.body_limit:g} s",
-                    headers={"Connection": "close"},
-                ) from None  # fmt: skip
-            if message["type"] == "http.request":
-                size = len(message.get("body", b""))
-                received += size
-                self._held += size
-                finished = not message.get("more_body", False)
-                if received > most:
-                    raise _too_large(most)
-                if self._held > max(settings.upload_memory, most):
-                    raise Problem(
-                        503, "Service overloaded", "too many uploads at once", {"Retry-After": "1"}
-                    )
-            return message
-
-        try:
-            await self._app(scope, limited, send)
-        finally:
-            self._held -= received
-
-
-def _too_large(most: int) -> Problem:
-    # What is left of the body is not read: the connection cannot be used again.
-    return Problem(413, detail=f"at most {most:,} bytes are taken", headers={"Connection": "close"})
+                fault = Problem(500, detail="see the service's log for this request id")
+                await problem_response(fault, scope)(scope, receive, send)

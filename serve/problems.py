@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
+
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")  # as Python writes objects: clients need none
 
 
 class Problem(Exception):
@@ -30,7 +33,7 @@ class Problem(Exception):
     ) -> None:
         self.status = status
         self.title = title or HTTPStatus(status).phrase
-        self.detail = detail
+        self.detail = _ADDRESS.sub("", detail)
         self.headers = dict(headers or {})
         super().__init__(f"{status} {self.title}: {detail}")
 

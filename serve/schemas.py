@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.requests import HTTPConnection
 
 from .artefacts import NAME
-from .engine import DetectOptions, ModelInfo
+from .flow import DetectOptions
+from .problems import Problem
+from .registry import ModelInfo
 
 Format = Literal["json", "image", "coco"]
 
@@ -21,16 +24,23 @@ class DetectQuery(BaseModel):
     model: str | None = Field(None, pattern=NAME, description="Default: the first model.")
     conf: float = Field(0.25, ge=0, le=1, description="Least score.")
     iou: float = Field(0.45, ge=0, le=1, description="Overlap above which the lesser box goes.")
-    classes: str | None = Field(
-        None, max_length=4096, description="Names or ids with commas between them.",
-        examples=["person,dog"],
+    classes: list[Annotated[str, Field(max_length=4096)]] | None = Field(
+        None, max_length=100,
+        description="Names or ids, with commas between them or one a parameter.",
+        examples=[["person,dog"]],
     )  # fmt: skip
     max_det: int = Field(300, ge=1, le=3000, description="Boxes an image at most.")
     agnostic: bool = Field(False, description="Boxes of different classes remove one another too.")
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
     def options(self) -> DetectOptions:
-        """For the engine."""
-        words = [word.strip() for word in (self.classes or "").split(",") if word.strip()]
+        """For the service."""
+        given = ",".join(self.classes or ()).split(",")
+        words = [word.strip() for word in given if word.strip()]
         return DetectOptions(self.conf, self.iou, self.max_det, words or None, self.agnostic)
 
 
@@ -40,6 +50,26 @@ class FormatQuery(DetectQuery):
     format: Format = Field(
         "json", description="json; image: JPEG with the boxes drawn; coco: result entries."
     )
+
+
+def once(connection: HTTPConnection) -> None:
+    """Raise Problem 422 where the query has a name twice that may stand there once."""
+    names = [name for name, _ in connection.query_params.multi_items() if name != "classes"]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Problem(422, "Wrong request", f"query.{twice[0][:80]}: given more than once")
+
+
+def query_of(connection: HTTPConnection) -> DetectQuery:
+    """The query of a request that FastAPI does not read: a WebSocket's.
+
+    Raises:
+        Problem, ValidationError: a wrong one.
+    """
+    once(connection)
+    given: dict[str, Any] = dict(connection.query_params)
+    if "classes" in given:
+        given["classes"] = connection.query_params.getlist("classes")
+    return DetectQuery.model_validate(given)
 
 
 Detecting = Annotated[DetectQuery, Query()]
@@ -134,7 +164,7 @@ class Model(BaseModel):
 
     @classmethod
     def of(cls, info: ModelInfo) -> Model:
-        """As the engine knows it."""
+        """As the service knows it."""
         spec = info.spec
         return cls(
             name=info.name, default=info.default, state=info.state, backend=info.backend,

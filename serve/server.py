@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import create_app
+from .connections import protocol
 from .logs import configure
 from .settings import Settings
 
@@ -25,7 +22,7 @@ def run(settings: Settings) -> int:
         app,
         host=settings.host,
         port=settings.port,
-        http=_protocol(settings.header_limit),
+        http=protocol(settings),
         ws_max_size=settings.max_body,
         ws_per_message_deflate=False,  # images are compressed already
         log_config=None,
@@ -41,37 +38,3 @@ def run(settings: Settings) -> int:
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started else 2
-
-
-def _protocol(limit: float) -> type[asyncio.Protocol]:
-    """uvicorn's protocol, with a time limit on request heads: it has none itself."""
-
-    class Timed(HttpToolsProtocol):
-        _timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._arm()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._disarm()
-            super().connection_lost(exc)
-
-        def on_message_begin(self) -> None:
-            self._arm()
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            self._disarm()
-            super().on_headers_complete()
-
-        def _arm(self) -> None:
-            if self._timer is None:
-                self._timer = self.loop.call_later(limit, self.transport.close)
-
-        def _disarm(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-    return Timed

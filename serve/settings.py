@@ -106,16 +106,25 @@ class Settings(BaseSettings):
     max_streams: int = Field(16, ge=0, le=10_000)
     """WebSockets at once."""
     upload_memory: int = Field(256_000_000, ge=1024)
-    """Bytes of all request bodies held at once; more get 503."""
+    """Bytes of all request bodies held at once; the slowest make room for others, or get 503."""
+    answer_memory: int = Field(64_000_000, ge=1024)
+    """Bytes of answers that clients have not read; the slowest readers are dropped."""
     shared_memory: int = Field(1 << 30, ge=1 << 20)
     """Bytes for images and tensors in flight; only what is used is taken."""
     body_limit: Seconds = 30
     """Seconds a client may take to send a request's body."""
     header_limit: Seconds = 10
     """Seconds a connection may take to send a request's headers."""
+    least_rate: int = Field(2000, ge=1, le=1_000_000)
+    """Bytes a second that a client must send of a body, and read of an answer."""
+    max_connections: int = Field(1000, ge=8, le=1_000_000)
+    """Connections at once, at most what the limit of open files allows."""
 
     api_keys: tuple[ApiKey, ...] = ()
     """None: everybody may detect, and nobody may load models."""
+    hosts: Words = ()
+    """Host names that are answered, "*.example.org" for all below, "*" for all. None: with keys
+    all, without keys addresses and local names only."""
     cors: Words = ()
     """Origins whose pages may call, "https://example.org"."""
     url_hosts: Words = ()
@@ -129,7 +138,7 @@ class Settings(BaseSettings):
     telemetry: bool = False
     """Send traces by OpenTelemetry, as its own environment variables say."""
 
-    @field_validator("models", "device", "cors", "url_hosts", mode="before")
+    @field_validator("models", "device", "hosts", "cors", "url_hosts", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
         if isinstance(value, str):

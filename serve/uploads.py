@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Awaitable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Iterator
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from .problems import Problem
@@ -18,6 +17,20 @@ from .settings import Settings
 from .urls import fetch
 
 T = TypeVar("T")
+
+
+PLAIN: Final = 200
+"""Brackets and commas in the JSON of an image at most: it is one string."""
+PART_HEAD: Final = 8192
+"""Bytes of the head of a form's part at most."""
+
+
+class Part(NamedTuple):
+    """A field of a form."""
+
+    name: str
+    file_name: str
+    content: bytes
 
 
 async def one_image(request: Request, settings: Settings) -> bytes:
@@ -28,8 +41,7 @@ async def one_image(request: Request, settings: Settings) -> bytes:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        files = await many_images(request, 1)
-        return files[0][1]
+        return (await many_images(request, "file", 1))[0].content
     if kind == "application/json":
         return await _from_json(await request.body(), settings)
     if kind.startswith("image/") or kind in ("application/octet-stream", ""):
@@ -40,47 +52,79 @@ async def one_image(request: Request, settings: Settings) -> bytes:
     raise _wrong_type("image/*, multipart/form-data or application/json")
 
 
-async def many_images(request: Request, most: int) -> list[tuple[str, bytes]]:
-    """File names and contents of a multipart form, in its order. Names are the client's words.
+async def many_images(request: Request, field: str, most: int) -> list[Part]:
+    """The files of a multipart form, in its order. Names are the client's words.
 
     Raises:
-        Problem: 400 a broken form, 413 too large, 415 no form, 422 no file, or too many.
+        Problem: 400 a broken form, 413 too large, 415 another content type, 422 no file, too many,
+            or a field of another name.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    kind = request.headers.get("content-type", "")
+    if not kind.lower().startswith("multipart/form-data"):
         raise _wrong_type("multipart/form-data")
-    body = await request.body()
+    boundary = parse_options_header(kind)[1].get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 200:
+        raise _wrong_form("its content type names no boundary")
+    parts: list[Part] = []
+    for part in _parts(await request.body(), boundary):
+        if part.name != field:
+            text = f"no field {part.name[:80]!r} is known; expected a file in the field `{field}`"
+            raise Problem(422, "Wrong form", text + ", and options in the query (?conf=0.5)")
+        if len(parts) == most:
+            raise Problem(422, "Wrong form", f"too many files; at most {most} are taken")
+        parts.append(part)
+    if not parts:
+        text = f"the form holds no file; expected one in the field `{field}`"
+        raise Problem(422, "No image", text)
+    return parts
 
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
 
-    parser = MultiPartParser(
-        request.headers, stream(), max_files=most, max_fields=8, max_part_size=65536
-    )
-    parser.spool_max_size = len(body) + 1  # in memory: the body is there already
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        status = 422 if error.message.startswith("Too many") else 400
-        raise Problem(status, "Wrong form", error.message) from None
-    files = [
-        (item.filename or "", await item.read())
-        for _, item in form.multi_items()
-        if isinstance(item, UploadFile)
-    ]
-    await form.close()
-    if not files:
-        raise Problem(422, "No image", "the form holds no file; expected one in the field `file`")
-    return files
+def _parts(body: bytes, boundary: bytes) -> Iterator[Part]:
+    """The parts of a form; searching is left to `bytes.find`, whose time no client can raise."""
+    delimiter = b"--" + boundary
+    start = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
+    if not body.startswith(delimiter, start):
+        raise _wrong_form("its boundary stands nowhere in the body")
+    delimiter, position = b"\r\n" + delimiter, start + len(delimiter)
+    while not body.startswith(b"--", position):
+        if not body.startswith(b"\r\n", position):
+            raise _wrong_form("there is no line end behind a boundary")
+        head_end = body.find(b"\r\n\r\n", position, position + PART_HEAD)
+        end = body.find(delimiter, head_end + 2)
+        if head_end < 0 or end < 0:
+            raise _wrong_form("it ends too early, or a part has no head")
+        name, file_name = _names(body[position:head_end])
+        yield Part(name, file_name, body[head_end + 4 : end])
+        position = end + len(delimiter)
+
+
+def _names(head: bytes) -> tuple[str, str]:
+    """Field and file name of a part."""
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-disposition":
+            options = parse_options_header(value.strip())[1]
+            if b"name" in options:
+                names = (options[b"name"], options.get(b"filename", b""))
+                return names[0].decode(errors="replace"), names[1].decode(errors="replace")
+    raise _wrong_form("a part has no name")
+
+
+def _wrong_form(why: str) -> Problem:
+    return Problem(400, "Wrong form", f"the form is broken: {why}")
 
 
 async def _from_json(body: bytes, settings: Settings) -> bytes:
+    wanted = 'expected {"image": "<base64>"}'
+    if settings.url_hosts:
+        wanted += ' or {"url": "https://..."}'
+    # The parser holds up all others while it works: what is not one string is not parsed.
+    if sum(body.count(mark) for mark in (b"[", b"{", b",")) > PLAIN:
+        raise Problem(400, "Wrong JSON", wanted)
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Problem(400, "Wrong JSON", str(error)) from None
-    wanted = 'expected {"image": "<base64>"}'
-    if settings.url_hosts:
-        wanted += ' or {"url": "https://..."}'
     if not isinstance(data, dict) or len(data) != 1:
         raise Problem(422, "Wrong JSON", wanted)
     if isinstance(image := data.get("image"), str):

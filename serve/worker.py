@@ -1,24 +1,29 @@
 """The worker process of a device: networks and NMS.
 
-`python -m serve.worker SOCKET MEMORY SIZE`, started and restarted by the service.
+`python -m serve.worker SOCKET MEMORY SIZE NICENESS`, started and restarted by the service.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final
 
 import numpy as np
 
-from yolov4sdk import Detections, Detector
+from yolov4sdk import Detector
 from yolov4sdk.backends import Outputs
 from yolov4sdk.errors import YOLOv4Error
 from yolov4sdk.imaging.preprocess import Letterbox
 
+from . import messages as m
 from .arena import Arena
-from .channel import Message, Parent
+from .channel import Parent
+from .warm_up import warm_up
 
 
 class Worker:
@@ -28,120 +33,101 @@ class Worker:
         self._parent, self._arena = parent, arena
         self._models: dict[str, Detector] = {}
         self._sending = threading.Lock()
+        self._actions: Final[dict[type, Callable[[Any], Any]]] = {
+            m.Load: self._load, m.Unload: self._unload, m.Detect: self._detect,
+            m.Infer: self._infer,
+        }  # fmt: skip
 
     def serve(self) -> None:
         """Answer messages until the service closes the socket."""
         while True:
-            message, _ = self._parent.receive()
-            if message["do"] == "load":  # takes seconds: batches of other models go on
-                threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+            number, message, _ = self._parent.receive()
+            if isinstance(message, m.Load):  # takes seconds: batches of other models go on
+                threading.Thread(target=self._answer, args=(number, message), daemon=True).start()
             else:
-                self._answer(message)
+                self._answer(number, message)
 
-    def _answer(self, message: Message) -> None:
-        answer: Message = {"id": message["id"]}
+    def _answer(self, number: int, message: Any) -> None:
         try:
-            answer |= getattr(self, f"do_{message['do']}")(message)
+            answer = self._actions[type(message)](message)
         except YOLOv4Error as error:
-            answer["error"] = str(error)
+            answer = m.Failed(str(error))
         except Exception as error:  # a runtime's own; the service lives on
-            answer["error"] = f"{type(error).__name__}: {error}"
+            answer = m.Failed(f"{type(error).__name__}: {error}")
         with self._sending:
-            self._parent.send(answer)
+            self._parent.send(number, answer)
 
-    def do_load(self, message: Message) -> Message:
+    def _load(self, message: m.Load) -> m.Loaded:
         """Load a model and run it in the forms that requests will take."""
-        detector = Detector(message["path"], **message["options"])
-        _warm_up(detector, message["batch_size"])
-        self._models[message["key"]] = detector
+        detector = Detector(message.path, **message.options)
+        try:
+            warm_up(detector, message.batch_size)
+        except BaseException:
+            detector.close()
+            raise
+        self._models[message.key] = detector
         backend = detector.backend
-        return {
-            "spec": detector.spec.to_json(), "backend": backend.name, "device": backend.device,
-            "precision": backend.precision, "size": detector.size,
-            "rectangular": detector.rectangular,
-        }  # fmt: skip
+        return m.Loaded(
+            detector.spec.to_json(), backend.name, backend.device, backend.precision,
+            detector.size, detector.rectangular,
+        )  # fmt: skip
 
-    def do_unload(self, message: Message) -> Message:
-        """Give a model's memory back."""
-        self._models.pop(message["key"]).close()
-        return {}
+    def _unload(self, message: m.Unload) -> m.Unloaded:
+        self._models.pop(message.key).close()
+        return m.Unloaded()
 
-    def do_detect(self, message: Message) -> Message:
-        """Detect in canvases [H, W, 3] that lie in shared memory."""
-        detector, canvas = self._models[message["key"]], message["canvas"]
-        offsets = message["offsets"]
-        canvases = np.empty((len(offsets), *canvas, 3), np.uint8)
-        for row, offset in zip(canvases, offsets, strict=True):
-            row[:] = self._arena.array(offset, (*canvas, 3), np.uint8)
-        plans = [
-            Letterbox((p[0], p[1]), (p[2], p[3]), (p[4], p[5]), (canvas[0], canvas[1]))
-            for p in message["plans"]
-        ]
+    def _detect(self, message: m.Detect) -> m.Detected:
+        detector, canvas = self._models[message.key], message.placed[0].canvas
+        canvases = np.empty((len(message.offsets), *canvas, 3), np.uint8)
+        for canvas_row, offset in zip(canvases, message.offsets, strict=True):
+            canvas_row[:] = self._arena.array(offset, (*canvas, 3), np.uint8)
         started = time.perf_counter()
         outputs = detector.run_canvases(canvases)
         seconds = time.perf_counter() - started
-        found = [
-            detector.detections(outputs, row, plan, **options)
-            for row, (plan, options) in enumerate(zip(plans, message["options"], strict=True))
-        ]
-        return {"network": seconds, "found": [_fields(one) for one in found]}
+        found = []
+        for row, (placed, choice) in enumerate(zip(message.placed, message.choices, strict=True)):
+            one = detector.detections(outputs, row, Letterbox(**asdict(placed)), **asdict(choice))
+            found.append(m.Found(one.xyxy, one.scores, one.class_ids))  # type: ignore[arg-type]
+        return m.Detected(seconds, tuple(found))
 
-    def do_infer(self, message: Message) -> Message:
+    def _infer(self, message: m.Infer) -> m.Inferred:
         """Run tensors that lie in shared memory; the outputs go there too."""
-        detector = self._models[message["key"]]
         batch = np.concatenate(
-            [
-                self._arena.array(part["offset"], tuple(part["shape"]), message["dtype"])
-                for part in message["parts"]
-            ]
+            [self._arena.array(part.offset, part.shape, message.dtype) for part in message.parts]
         )
         started = time.perf_counter()
-        outputs = detector.infer(batch)
+        outputs = self._models[message.key].infer(batch)
         seconds = time.perf_counter() - started
-        start, shapes = 0, []
-        for part in message["parts"]:
-            rows = slice(start, start + part["shape"][0])
+        start, written = 0, []
+        for part in message.parts:
+            rows = slice(start, start + part.shape[0])
             start = rows.stop
-            shapes.append(self._write(part["outputs"], part["room"], outputs, rows))
-        return {"network": seconds, "shapes": shapes}
+            written.append(self._write(part, outputs, rows))
+        return m.Inferred(seconds, tuple(written))
 
-    def _write(
-        self, offset: int, room: int, outputs: Outputs, rows: slice
-    ) -> list[tuple[str, tuple[int, ...]] | None]:
-        """Put some rows of the outputs into a region; dtype and shape of each array."""
-        shapes: list[tuple[str, tuple[int, ...]] | None] = []
-        end = offset + room
+    def _write(self, part: m.Tensor, outputs: Outputs, rows: slice) -> tuple[m.Array | None, ...]:
+        """Put some rows of the outputs into shared memory."""
+        arrays: list[m.Array | None] = []
+        offset, end = part.outputs, part.outputs + part.room
         for whole in outputs:
             if whole is None:
-                shapes.append(None)
+                arrays.append(None)
                 continue
-            part = whole[rows]
-            if offset + part.nbytes > end:
+            values = whole[rows]
+            if offset + values.nbytes > end:
                 raise ValueError("the outputs are larger than the model's spec says")
-            self._arena.array(offset, part.shape, part.dtype)[:] = part
-            shapes.append((part.dtype.str, part.shape))
-            offset += part.nbytes
-        return shapes
-
-
-def _fields(found: Detections) -> Message:
-    return {"xyxy": found.xyxy, "scores": found.scores, "class_ids": found.class_ids}
-
-
-def _warm_up(detector: Detector, batch_size: int) -> None:
-    """Runtimes allocate and choose kernels in the first runs of a shape."""
-    height, width = detector.size
-    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    detector(noise[: max(1, height * 9 // 16)])  # a canvas of its own for graphs of any size
-    detector([noise] * batch_size)
-    detector(noise)
+            self._arena.array(offset, values.shape, values.dtype)[:] = values
+            arrays.append(m.Array(values.dtype.str, values.shape))
+            offset += values.nbytes
+        return tuple(arrays)
 
 
 def main(arguments: list[str]) -> None:
     """Serve until the service is gone."""
-    descriptor, memory, size = (int(argument) for argument in arguments)
-    parent: Any = Parent(descriptor)
-    parent.send({"id": 0})
+    descriptor, memory, size, niceness = (int(argument) for argument in arguments)
+    os.nice(niceness)
+    parent = Parent(descriptor)
+    parent.send(0, m.Started())
     Worker(parent, Arena(size, memory)).serve()
 
 

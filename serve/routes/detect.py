@@ -6,19 +6,20 @@ import asyncio
 from typing import Any, Final
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from yolov4sdk import Detections
 
 from ..access import rule
-from ..engine import Engine
+from ..headers import ACCEPTED
 from ..middleware import request_id
 from ..problems import Problem
-from ..schemas import BatchAnswer, Detecting, Formatted, problems
+from ..schemas import BatchAnswer, Detecting, Formatted, once, problems
+from ..service import Service
 from ..uploads import many_images, one_image, until_gone
 
-router = APIRouter(prefix="/v1/detect", tags=["detection"])
+router = APIRouter(prefix="/v1/detect", tags=["detection"], dependencies=[Depends(once)])
 
 # A PNG of one pixel: the document's example can be sent as it stands.
 _PIXEL: Final = (
@@ -27,9 +28,7 @@ _PIXEL: Final = (
 )
 _BINARY: Final = {"type": "string", "format": "binary"}
 _IMAGE: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {
-    "image/jpeg": {"schema": _BINARY},
-    "image/png": {"schema": _BINARY},
-    "image/webp": {"schema": _BINARY},
+    **{accepted.media: {"schema": _BINARY} for accepted in ACCEPTED},
     "application/octet-stream": {"schema": _BINARY},
     "multipart/form-data": {"schema": {
         "type": "object", "required": ["file"], "properties": {"file": _BINARY},
@@ -80,22 +79,22 @@ _COCO: Final = {"type": "array", "items": {"type": "object"}}
         **_ERRORS,
     },
 )  # fmt: skip
-@rule(model=lambda path, query: query.get("model"))
+@rule(model=lambda path, query: query.get("model"), large=True)
 async def detect(request: Request, query: Formatted) -> Response:
     """Detect objects in one image: raw body, form field `file`, or JSON with base64.
 
     `curl --data-binary @photo.jpg -H "Content-Type: image/jpeg" localhost:8000/v1/detect`
     """
-    engine: Engine = request.app.state.engine
-    name = engine.model(query.model).name  # refused before the body is read
-    image = await one_image(request, engine.settings)
+    service: Service = request.app.state.service
+    name = service.model(query.model).name  # refused before the body is read
+    image = await one_image(request, service.settings)
 
     async def work() -> Response:
-        found = await engine.detect(name, image, query.options())
+        found = await service.detect(name, image, query.options())
         if query.format == "coco":
             return Json(found.to_coco())
         if query.format == "image":
-            return Response(await engine.draw(image, found), media_type="image/jpeg")
+            return Response(await service.draw(image, found), media_type="image/jpeg")
         return Json(answer(name, found))
 
     return await until_gone(request, work())
@@ -107,18 +106,18 @@ async def detect(request: Request, query: Formatted) -> Response:
     openapi_extra=_IMAGES,
     responses={200: {"model": BatchAnswer}, **_ERRORS},
 )
-@rule(model=lambda path, query: query.get("model"))
+@rule(model=lambda path, query: query.get("model"), large=True)
 async def detect_batch(request: Request, query: Detecting) -> Response:
     """Detect objects in several images; one that fails has its own problem in the answer."""
-    engine: Engine = request.app.state.engine
-    name = engine.model(query.model).name
+    service: Service = request.app.state.service
+    name = service.model(query.model).name
     options = query.options()
-    engine.check(name, options)  # wrong for one is wrong for all
-    files = await many_images(request, engine.settings.max_files)
+    service.check(name, options)  # wrong for one is wrong for all
+    files = await many_images(request, "files", service.settings.max_files)
 
     async def one(index: int, image: bytes) -> dict[str, Any]:
         try:
-            found = await engine.detect(name, image, options)
+            found = await service.detect(name, image, options)
         except Problem as problem:
             body = problem.body(request_id.get())
             return {"index": index, "status": problem.status, "problem": body}
@@ -126,7 +125,7 @@ async def detect_batch(request: Request, query: Detecting) -> Response:
 
     async def work() -> Response:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(i, image)) for i, (_, image) in enumerate(files)]
+            tasks = [group.create_task(one(i, file.content)) for i, file in enumerate(files)]
         return Json({"model": name, "results": [task.result() for task in tasks]})
 
     return await until_gone(request, work())

@@ -1,19 +1,19 @@
 """The KServe v2 inference protocol: what Triton's clients speak.
 
-The input `images` takes the network's own tensor (FP32 or UINT8, through `Engine.infer`), or
-encoded image files as BYTES (through `Engine.detect`), which are answered with final boxes.
+The input `images` takes the network's own tensor (FP32 or UINT8, through `Service.infer`), or
+encoded image files as BYTES (through `Service.detect`), which are answered with final boxes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -24,14 +24,22 @@ from yolov4sdk.contract.spec import METADATA_KEY
 from yolov4sdk.errors import TensorError
 
 from ..access import rule
-from ..engine import DetectOptions, Engine, ModelInfo
+from ..flow import DetectOptions, tensors_of
 from ..problems import Problem
+from ..registry import ModelInfo
 from ..schemas import DetectQuery
+from ..service import Service
 from ..uploads import until_gone
 
 VERSION: Final = "1"
 """Every model's only version; a swapped model takes the same name and version."""
 
+INLINE: Final = 65_536
+"""Bytes of JSON that are parsed at once, in milliseconds."""
+JSON_HEAD: Final = 65_536
+"""Bytes of JSON before raw bytes at most."""
+OPENED: Final = 50_000
+"""Lists and objects in a request at most: a batch of 8 nested tensors of 1536 pixels has 37,000."""
 IMAGES_MAX: Final = 32
 """Encoded images a request; each takes a place in the queue of its own."""
 
@@ -42,37 +50,8 @@ IGNORED: Final = {
 Tensors = dict[str, NDArray[Any]]
 
 
-class KServeProblem(Problem):
-    """A problem with the member `error` too, where clients of the protocol look for the reason."""
-
-    def body(self, request_id: str | None = None) -> dict[str, Any]:
-        """The members of the problem+json document."""
-        return {
-            **super().body(request_id),
-            "error": f"{self.title}: {self.detail}" if self.detail else self.title,
-        }
-
-
-class KServeRoute(APIRoute):
-    """A route whose problems are told in the protocol's way."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of FastAPI, inside of one that translates."""
-        handler = super().get_route_handler()
-
-        async def translated(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except Problem as error:
-                raise KServeProblem(
-                    error.status, error.title, error.detail, error.headers
-                ) from error
-
-        return translated
-
-
 # The protocol has an OpenAPI document of its own: not in ours.
-router = APIRouter(prefix="/v2", route_class=KServeRoute, include_in_schema=False)
+router = APIRouter(prefix="/v2", include_in_schema=False)
 
 
 @router.get("")
@@ -95,7 +74,7 @@ async def live() -> JSONResponse:
 @rule("everybody")
 async def ready(request: Request) -> JSONResponse:
     """200 when requests should be sent here."""
-    good = _engine(request).ready
+    good = _service(request).ready
     return JSONResponse({"ready": good}, 200 if good else 503)
 
 
@@ -110,28 +89,25 @@ async def model(request: Request, name: str, version: str = VERSION) -> JSONResp
 @router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(request: Request, name: str, version: str = VERSION) -> JSONResponse:
     """200 when the model answers."""
-    good = _model(request, name, version).state == "ready" and _engine(request).ready
+    good = _model(request, name, version).state == "ready" and _service(request).ready
     return JSONResponse({"name": name, "ready": good}, 200 if good else 503)
 
 
 @router.post("/models/{name}/infer")
 @router.post("/models/{name}/versions/{version}/infer")
-@rule(model=lambda path, query: path["name"])
+@rule(model=lambda path, query: path["name"], large=True)
 async def infer(request: Request, name: str, version: str = VERSION) -> Response:
     """Run the network on a tensor, or detect objects in encoded images."""
     info = _model(request, name, version)
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Problem(415, detail="compressed bodies are not read; send it as it is")
     body, length = await request.body(), request.headers.get(HEADER_LENGTH)
-    return await until_gone(request, _infer(_engine(request), info, body, length))
+    return await until_gone(request, _infer(_service(request), info, body, length))
 
 
-async def _infer(engine: Engine, info: ModelInfo, body: bytes, length: str | None) -> Response:
+async def _infer(service: Service, info: ModelInfo, body: bytes, length: str | None) -> Response:
     try:
-        # Millions of numbers in JSON take a while: not in the event loop.
-        asked, inputs = await asyncio.to_thread(decode, body, length, "inputs")
+        asked, inputs = await _read(service, body, length)
         wanted = _Wanted(asked)
-        outputs = wanted.select(await _run(engine, info, asked, inputs))
+        outputs = wanted.select(await _run(service, info, asked, inputs))
         header = {"model_name": info.name, "model_version": VERSION, **wanted.id}
         content, json_length = await asyncio.to_thread(
             encode, header, outputs, "outputs", wanted.binary(outputs)
@@ -144,13 +120,35 @@ async def _infer(engine: Engine, info: ModelInfo, body: bytes, length: str | Non
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine
+async def _read(service: Service, body: bytes, length: str | None) -> tuple[Any, Tensors]:
+    """The request without its tensors, and these."""
+    _check_text(body, length)
+    if len(body) <= INLINE or length is not None:
+        return decode(body, length, "inputs")
+    # A parser holds up all others while it works, in whatever thread: another process has it.
+    parsed, payload = await service.parse(body, length)
+    return orjson.loads(parsed.header), tensors_of(parsed, payload)
+
+
+def _check_text(body: bytes, length: str | None) -> None:
+    """Refuse JSON that is larger, deeper or of more values than any request, before parsing."""
+    if length is not None:
+        if not length.isascii() or not length.isdigit() or len(length) > 12:
+            raise TensorError(f"{HEADER_LENGTH} must be a number of bytes")
+        body = body[: min(int(length), JSON_HEAD + 1)]
+        if len(body) > JSON_HEAD:
+            raise TensorError(f"the JSON before the raw bytes takes more than {JSON_HEAD:,} bytes")
+    if body.count(b"[") + body.count(b"{") > OPENED:
+        raise TensorError(f"the JSON has more than {OPENED:,} lists and objects")
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
 
 
 def _model(request: Request, name: str, version: str) -> ModelInfo:
-    info = _engine(request).model(name)
+    info = _service(request).model(name)
     if version != VERSION:
         raise Problem(404, "No such version", f"{name} has the version {VERSION} alone")
     return info
@@ -188,7 +186,7 @@ def _entry(name: str, dtype: str, *shape: int) -> dict[str, Any]:
 
 
 async def _run(
-    engine: Engine, info: ModelInfo, asked: Mapping[str, Any], inputs: Tensors
+    service: Service, info: ModelInfo, asked: Mapping[str, Any], inputs: Tensors
 ) -> Tensors:
     """The outputs for the one input, a tensor or encoded images."""
     name = info.spec.contract.input.name
@@ -201,7 +199,7 @@ async def _run(
     if images.dtype != object:
         if surplus := sorted(set(parameters) - IGNORED):
             raise TensorError(f"a tensor's request takes no parameters, got {surplus}"[:400])
-        outputs = await engine.infer(info.name, images)
+        outputs = await service.infer(info.name, images)
         return {k: v for k, v in outputs._asdict().items() if v is not None}
     options = _options(parameters)
     files = list(images.ravel())
@@ -209,7 +207,7 @@ async def _run(
         raise TensorError(f"1 to {IMAGES_MAX} images a request, got {len(files)}")
     try:
         async with asyncio.TaskGroup() as group:  # one that fails ends the others
-            tasks = [group.create_task(engine.detect(info.name, file, options)) for file in files]
+            tasks = [group.create_task(service.detect(info.name, file, options)) for file in files]
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
     return _final_boxes([task.result() for task in tasks])

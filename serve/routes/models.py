@@ -10,9 +10,9 @@ from yolov4sdk.errors import YOLOv4Error
 
 from ..access import rule
 from ..artefacts import NAME, served_file
-from ..engine import Engine
 from ..problems import Problem
 from ..schemas import LoadRequest, Model, Models, problems
+from ..service import Service
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -24,28 +24,28 @@ MOST: Final = 64
 @router.get("", responses=problems(401, 429))
 async def models(request: Request) -> Models:
     """All loaded models, the default one first."""
-    engine: Engine = request.app.state.engine
-    return Models(models=[Model.of(info) for info in engine.models()])
+    service: Service = request.app.state.service
+    return Models(models=[Model.of(info) for info in service.models()])
 
 
 @router.get("/{name}", responses=problems(401, 404, 422, 429, 503))
 async def model(request: Request, name: Name) -> Model:
     """One loaded model."""
-    engine: Engine = request.app.state.engine
-    return Model.of(engine.model(name))
+    service: Service = request.app.state.service
+    return Model.of(service.model(name))
 
 
 @router.put("/{name}", responses=problems(400, 401, 403, 408, 413, 422, 429, 503))
 @rule("admin")
 async def load(request: Request, name: Name, wanted: LoadRequest) -> Model:
     """Load a model, or swap the one of this name. After a failure the old one serves on."""
-    engine: Engine = request.app.state.engine
-    path = served_file(engine.settings.models_dir, wanted.file)
-    if len(engine.models()) >= MOST and name not in {info.name for info in engine.models()}:
+    service: Service = request.app.state.service
+    path = served_file(service.settings.models_dir, wanted.file)
+    if len(service.models()) >= MOST and name not in {info.name for info in service.models()}:
         raise Problem(409, "Too many models", f"at most {MOST} are loaded at once")
     options = {k: v for k, v in wanted.model_dump(exclude={"file"}).items() if v is not None}
     try:
-        return Model.of(await engine.load(name, path, **options))
+        return Model.of(await service.load(name, path, **options))
     except YOLOv4Error as error:
         reason = str(error).replace(str(path), wanted.file).replace(str(path.parent), "")
         raise Problem(422, "Model not loaded", reason) from None
@@ -59,6 +59,6 @@ async def load(request: Request, name: Name, wanted: LoadRequest) -> Model:
 @rule("admin")
 async def unload(request: Request, name: Name) -> Response:
     """Take a model out of service; what it accepted is finished."""
-    engine: Engine = request.app.state.engine
-    await engine.unload(name)
+    service: Service = request.app.state.service
+    await service.unload(name)
     return Response(status_code=204)

@@ -7,9 +7,9 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ..access import rule
-from ..engine import Engine
 from ..problems import Problem
 from ..schemas import problems
+from ..service import Service
 
 router = APIRouter(tags=["operation"])
 
@@ -25,9 +25,9 @@ async def livez() -> str:
 @rule("everybody")
 async def readyz(request: Request) -> str:
     """200 when requests should be sent here: models warm, a worker alive, not draining."""
-    engine: Engine = request.app.state.engine
-    if not engine.ready:
-        why = "it is being stopped" if engine.draining else "no worker is ready"
+    service: Service = request.app.state.service
+    if not service.ready:
+        why = "it is being stopped" if service.draining else "no worker is ready"
         raise Problem(503, "Not ready", why, {"Retry-After": "1"})
     return "ready"
 
@@ -36,6 +36,6 @@ async def readyz(request: Request) -> str:
 @rule("everybody")
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
-    engine: Engine = request.app.state.engine
-    engine.observe()
-    return Response(engine.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    service: Service = request.app.state.service
+    service.observe()
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

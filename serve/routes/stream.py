@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from ..engine import Engine
 from ..keys import Keys
-from ..middleware import request_id
+from ..middleware import problem_response, request_id
 from ..problems import Problem
-from ..schemas import DetectQuery
+from ..schemas import DetectQuery, query_of
+from ..service import Service
 from .detect import answer
 
 router = APIRouter()
@@ -33,19 +32,19 @@ async def stream(socket: WebSocket) -> None:
     The query is that of /v1/detect without `format`. `dropped` counts the frames that were
     replaced by newer ones before their turn. A frame's problem is answered and the stream goes on.
     """
-    engine: Engine = socket.app.state.engine
+    service: Service = socket.app.state.service
     keys: Keys = socket.app.state.keys
     key = socket.scope["api_key"]
-    gauge = engine.metrics.streams
+    gauge = service.metrics.streams
     try:
-        query = DetectQuery.model_validate(dict(socket.query_params))
-        _check_origin(socket, engine.settings.cors)
-        engine.model(query.model)
+        query = query_of(socket)
+        service.model(query.model)
     except (ValidationError, Problem):
         await socket.close(POLICY)  # before it is accepted: HTTP 403
         return
-    if socket.app.state.streams >= engine.settings.max_streams:
-        await socket.close(TRY_LATER)
+    if socket.app.state.streams >= service.settings.max_streams:
+        full = Problem(503, detail="all streams are taken", headers={"Retry-After": "5"})
+        await refuse_stream(socket, full)
         return
     socket.app.state.streams += 1
     gauge.inc()
@@ -53,8 +52,8 @@ async def stream(socket: WebSocket) -> None:
         await socket.accept()
         frames = _Frames()
         async with asyncio.TaskGroup() as group:
-            group.create_task(_receive(socket, frames, engine.settings.max_body))
-            group.create_task(_answer(socket, frames, engine, query, lambda: keys.hit(key)))
+            group.create_task(_receive(socket, frames, service.settings.max_body))
+            group.create_task(_answer(socket, frames, service, query, lambda: keys.hit(key)))
     except* (WebSocketDisconnect, RuntimeError, _Ended):
         pass
     finally:
@@ -109,15 +108,15 @@ async def _receive(socket: WebSocket, frames: _Frames, most: int) -> None:
 
 
 async def _answer(
-    socket: WebSocket, frames: _Frames, engine: Engine, query: DetectQuery, hit: Any
+    socket: WebSocket, frames: _Frames, service: Service, query: DetectQuery, hit: Any
 ) -> None:
     options = query.options()
     while True:
         number, frame = await frames.take()
         try:
             hit()
-            name = engine.model(query.model).name
-            body = answer(name, await engine.detect(name, frame, options))
+            name = service.model(query.model).name
+            body = answer(name, await service.detect(name, frame, options))
         except Problem as problem:
             body = {"problem": problem.body(request_id.get())}
             if problem.status in (429, 503):  # do not spin on refusals
@@ -134,10 +133,9 @@ async def _end(socket: WebSocket, code: int, reason: str) -> None:
     raise _Ended
 
 
-def _check_origin(socket: WebSocket, allowed: tuple[str, ...]) -> None:
-    """Pages of other sites do not open streams here: browsers ask nobody before a WebSocket."""
-    origin = socket.headers.get("origin")
-    if origin is None or origin in allowed or "*" in allowed:
+async def refuse_stream(socket: WebSocket, problem: Problem) -> None:
+    """Answer the handshake with a problem, where the server can; else it answers 403."""
+    if "websocket.http.response" not in socket.scope.get("extensions", {}):
+        await socket.close(TRY_LATER)
         return
-    if urlsplit(origin).netloc != socket.headers.get("host"):
-        raise Problem(403, detail="this origin is not allowed")
+    await socket.send_denial_response(problem_response(problem, socket.scope))

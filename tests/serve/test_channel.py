@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from serve.channel import Parent
+from serve.messages import Started
 
 
 def test_a_service_that_goes_unread_is_an_end() -> None:
@@ -16,7 +17,7 @@ def test_a_service_that_goes_unread_is_an_end() -> None:
     service, child = socket.socketpair()
     try:
         parent = Parent(child.detach())
-        parent.send({"id": 0})
+        parent.send(0, Started())
         service.close()
         with pytest.raises(EOFError):
             parent.receive()

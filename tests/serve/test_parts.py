@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from benchmarks.serve.images import mutated, seeds
 from serve.app import create_app
 from serve.arena import ALIGNMENT, Arena
-from serve.engine import Engine
 from serve.headers import FORMATS, read_header
-from serve.lanes import Job, Lane, catch_up, next_lane
 from serve.metrics import Metrics
 from serve.problems import Problem, overloaded
+from serve.queues import Job, Queue, catch_up, next_queue
+from serve.scheduler import Scheduler
+from serve.service import Service
 from serve.settings import Settings, load_settings
+from serve.version import Version
 from yolov4sdk.errors import SettingError
 
 pytestmark = pytest.mark.anyio  # for the coroutines among the tests
@@ -77,14 +79,12 @@ def test_header_of_any_bytes(data: bytes, start: bytes) -> None:
         assert problem.status in (415, 422)
 
 
-def lane(name: str, limit: int = 4) -> Lane:
-    made = Lane(name, name, None, {}, Metrics())
-    made.limit = limit
-    return made
+def lane(name: str, limit: int = 4) -> Queue:
+    return Queue(Version(name, name, None, {}, limit), Metrics())
 
 
-def put(to: Lane, form: str = "a", rows: int = 1, queued: float = 0) -> Job:
-    job = Job(asyncio.get_running_loop().create_future(), 0, rows)
+def put(to: Queue, form: str = "a", rows: int = 1, queued: float = 0) -> Job:
+    job = Job(asyncio.get_running_loop().create_future(), rows)
     to.admit(job)
     job.form, job.queued = (form,), queued
     to.jobs.append(job)
@@ -119,7 +119,7 @@ async def test_devices_are_shared_by_time() -> None:
         put(slow), put(fast)
     turns = {slow: 0, fast: 0}
     for _ in range(22):
-        chosen, _ = next_lane([slow, fast], 1, 0)
+        chosen, _ = next_queue([slow, fast], 1, 0)
         assert chosen is not None
         chosen.take()
         chosen.ran(1, 1.0 if chosen is slow else 0.1)
@@ -162,7 +162,7 @@ async def test_overload_is_refused_before_the_body_is_read(
     monkeypatch: pytest.MonkeyPatch, path: str, query: bytes, model: str | None, route: str
 ) -> None:
     app = create_app(Settings())
-    engine, asked, sent = app.state.engine, [], []
+    engine, asked, sent = app.state.service, [], []
 
     def refuse(name: str | None) -> None:
         asked.append(name)
@@ -187,12 +187,17 @@ async def test_overload_is_refused_before_the_body_is_read(
 
 async def test_room_is_asked_of_the_model() -> None:
     """No room where the queue is full; unknown models and a stopped engine are for the routes."""
-    engine = Engine(Settings(queue_length=2))
+    settings = Settings(queue_length=2)
+    engine = Service(settings)
     engine.refuse(None)
-    engine._open, engine._current = True, {"m": lane("m"), "other": lane("other")}
+    engine.scheduler = Scheduler(Arena(1 << 20), settings, Metrics())
+    versions = {name: Version(name, name, None, {}, 4) for name in ("m", "other")}
+    for version in versions.values():
+        engine.scheduler.queues.add(version)
+    engine._open, engine.registry._current = True, versions
     for _ in range(2):
         engine.refuse(None)
-        put(engine._current["m"])
+        put(engine.scheduler.queues.of(versions["m"]))
     for name in (None, "m"):
         with pytest.raises(Problem) as full:
             engine.refuse(name)

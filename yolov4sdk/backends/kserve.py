@@ -28,6 +28,9 @@ DTYPES: Final = {
 }  # fmt: skip
 DATATYPES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
+ELEMENTS: Final = 10_000
+"""Files in a tensor of BYTES at most: millions of empty ones would take seconds to split."""
+
 Part = Literal["inputs", "outputs"]
 
 
@@ -93,7 +96,8 @@ def decode(
     """
     end = len(body)
     if header_length is not None:
-        if not header_length.isascii() or not header_length.isdigit() or int(header_length) > end:
+        digits = header_length if len(header_length) <= 18 else "-"  # int() takes no more for long
+        if not digits.isascii() or not digits.isdigit() or int(digits) > end:
             raise TensorError(
                 f"{HEADER_LENGTH} must be a number of bytes up to the body's {end}, got "
                 f"{header_length[:40]!r}"
@@ -159,7 +163,10 @@ def _tensor(entry: Any, rest: memoryview, part: str) -> tuple[str, NDArray[Any],
         flat = _from_bytes(rest[:size], datatype, name)
     if flat.size != math.prod(shape):
         raise TensorError(f"{name!r}: {flat.size} values came for the shape {shape}")
-    return name, flat.reshape(shape), size or 0
+    try:
+        return name, flat.reshape(shape), size or 0
+    except ValueError as error:  # no values, and other sizes beyond what an array can have
+        raise TensorError(f"{name!r}: the shape {shape} is too large") from error
 
 
 def _from_json(data: Any, datatype: str, name: str) -> NDArray[Any]:
@@ -198,11 +205,13 @@ def _from_bytes(data: memoryview, datatype: str, name: str) -> NDArray[Any]:
 
 def _split(data: memoryview, name: str) -> list[bytes]:
     """BYTES elements: each behind its length, 4 bytes little-endian."""
-    found = []
+    found: list[bytes] = []
     while data:
         length = int.from_bytes(data[:4], "little")
         if len(data) < 4 + length:
             raise TensorError(f"{name!r}: an element of {length} bytes is cut off")
+        if len(found) == ELEMENTS:
+            raise TensorError(f"{name!r}: more than {ELEMENTS:,} elements of BYTES")
         found.append(bytes(data[4 : 4 + length]))
         data = data[4 + length :]
     return found
