@@ -113,6 +113,12 @@ def test_messages_name_the_entry(tmp_path: Path, entry: Any, message: str) -> No
     assert "Error(" not in str(caught.value)
 
 
+def test_folders_of_windows(tmp_path: Path) -> None:
+    file = write(tmp_path, [image(1, "sub/a.jpg")], [box(1, 1)])
+    file.write_text(file.read_text().replace("sub/a.jpg", r"sub\\a.jpg"))
+    assert load_dataset(file).images == [tmp_path / "train" / "sub" / "a.jpg"]
+
+
 def test_orphans_are_counted_with_an_example(tmp_path: Path) -> None:
     report = load_dataset(write(tmp_path, [image(1, "a.jpg")], [box(1, 1), box(2, 99)])).report
     assert (report.written, report.boxes, report.without_image) == (2, 1, 1)

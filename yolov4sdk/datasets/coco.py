@@ -129,11 +129,11 @@ def _images(
     entries: list[_Entry], file: Path, split: str, folder: Path | None
 ) -> dict[Id, RawImage]:
     """The images by id, without boxes."""
-    folder = folder or _image_folder(file, split, [e.text("file_name") for e in entries[:20]])
+    folder = folder or _image_folder(file, split, [_file_name(e) for e in entries[:20]])
     raw: dict[Id, RawImage] = {}
     for entry in entries:
         number = entry.id("id")
-        path = resolve_inside(entry.text("file_name"), folder, folder, file)
+        path = resolve_inside(_file_name(entry), folder, folder, file)
         if number in raw and raw[number].path != path:
             raise DatasetError(
                 f"{file}: the image id {number} is used twice, for {raw[number].path.name} and "
@@ -227,6 +227,11 @@ def _short(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(v, str | int | float | None) for v in value[:9]):
         text = repr(value[:8])
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _file_name(entry: _Entry) -> str:
+    """The image's path; files written on Windows may divide folders by backslashes."""
+    return entry.text("file_name").replace("\\", "/")
 
 
 def _image_folder(file: Path, split: str, examples: Sequence[str]) -> Path:

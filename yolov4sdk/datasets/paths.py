@@ -92,4 +92,4 @@ def read_text(path: Path, limit: int = 64 << 20) -> str:
     except ValueError as error:
         if isinstance(error, DatasetError):
             raise
-        raise DatasetError(f"{path} cannot be read as UTF-8 text: {error}") from error
+        raise DatasetError(f"{path} cannot be read: {error}") from error

@@ -48,7 +48,7 @@ def read_voc(folder: Path, split: str) -> DetectionDataset:
         found = sorted(path.stem for path in lists.glob("*.txt"))
         raise DatasetError(
             f"{folder} has no split {split!r} ({lists / f'{split}.txt'} is missing); "
-            f"it has {', '.join(found) or 'none'}"
+            f"it has {', '.join(found) or 'none; list the names of its images there, one a line'}"
         )
     report = DatasetReport()
     trees = {

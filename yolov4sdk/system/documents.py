@@ -40,7 +40,7 @@ def read_bounded(path: str | Path, limit: int, error: Raised) -> str:
     try:
         return decode_text(data)
     except ValueError as cause:
-        raise error(f"{path} cannot be read as UTF-8 text: {cause}") from cause
+        raise error(f"{path} cannot be read: {cause}") from cause
 
 
 def load_yaml(path: str | Path, error: Raised, texts: bool = False) -> Any:
