@@ -16,7 +16,7 @@ from yolov4sdk.errors import VerificationError
 from yolov4sdk.imaging.images import read_image
 from yolov4sdk.imaging.synthetic import drawn_image, noise
 from yolov4sdk.measure.tolerance import TOLERANCES, complaints, measured
-from yolov4sdk.measure.verify import Agreement, canvas_batch, compare, run
+from yolov4sdk.measure.verify import Agreement, Runner, canvas_batch, compare, run
 
 from .options import ExportOptions
 from .reference import Measure, Reference
@@ -86,6 +86,20 @@ def check_file(
             own rounding; the message says which and how large.
         NonFiniteOutputError: the source itself gives NaN or infinite values.
     """
+    with load_backend(path, device=device) as backend:
+        return check_runner(path.name, backend, reference, options, spec, tries, photographs)
+
+
+def check_runner(
+    name: str,
+    runner: Runner,
+    reference: Reference,
+    options: ExportOptions,
+    spec: ModelSpec,
+    tries: Sequence[tuple[tuple[int, int], int]] | None = None,
+    photographs: Sequence[Path] | None = None,
+) -> list[Check]:
+    """`check_file` of something that runs already; `name` is what to call it in an error."""
     if tries is None:
         sizes = [spec.input_size, *([_other_size(spec)] if spec.dynamic_size else [])]
         batches = (1, 2) if spec.batch is None else (spec.batch,)
@@ -98,19 +112,18 @@ def check_file(
     quantised = precision == "int8"
     measures: dict[tuple[int, int], Measure] = {}
     checks = []
-    with load_backend(path, device=device) as backend:
-        for size, batch in tries:
-            shown, images = _images(size, photographs)
-            canvases = canvas_batch(images, size)
-            if size not in measures:
-                kind = "fp32" if quantised else precision
-                measures[size] = reference.measure(canvases, kind, **thresholds)
-            source = measures[size]
-            agreement = compare(source.expected, run(backend, canvases, batch), **thresholds)
-            rounding = None if quantised else source.rounding
-            checks.append(Check(shown, size, batch, agreement, rounding, source.against))
+    for size, batch in tries:
+        shown, images = _images(size, photographs)
+        canvases = canvas_batch(images, size)
+        if size not in measures:
+            kind = "fp32" if quantised else precision
+            measures[size] = reference.measure(canvases, kind, **thresholds)
+        source = measures[size]
+        agreement = compare(source.expected, run(runner, canvases, batch), **thresholds)
+        rounding = None if quantised else source.rounding
+        checks.append(Check(shown, size, batch, agreement, rounding, source.against))
     for check in checks:
-        judge(path.name, check, precision, options.max_det)
+        judge(name, check, precision, options.max_det)
     return checks
 
 

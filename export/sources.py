@@ -55,11 +55,15 @@ class Source(Protocol):
 
 
 class NetworkSource:
-    """A network in torch; see `Source`."""
+    """A network in torch; see `Source`.
+
+    Attributes:
+        model: in evaluation mode, float32, on the CPU.
+    """
 
     def __init__(self, model: Model | Path) -> None:
-        self._model = _network(model)
-        self.spec = self._model.spec
+        self.model = _network(model)
+        self.spec = self.model.spec
         architecture = self.spec.architecture
         self.name = (
             model.name
@@ -84,13 +88,13 @@ class NetworkSource:
         """See `Source.write_onnx`."""
         from .onnx_export import write_onnx
 
-        write_onnx(self._model, path, options, spec, mish, mish_first=mish_first)
+        write_onnx(self.model, path, options, spec, mish, mish_first=mish_first)
 
     def reference(self) -> Reference:
         """The network, unfolded."""
         from .reference import TorchReference
 
-        return TorchReference(self._model)
+        return TorchReference(self.model)
 
 
 class GraphSource:

@@ -49,7 +49,7 @@ from .conftest import Exporter, tiny
         ({"nms": True, "conf": 2}, SettingError, "conf must be between 0 and 1"),
         ({"nms": True, "max_det": 5000}, SettingError, "at most 3840"),
         ({"half": True}, SettingError, "unknown options half"),
-        ({"engine": "tflite"}, SettingError, "engine must be one of onnx, openvino, trt, trt-rtx"),
+        ({"engine": "tflite"}, SettingError, "engine must be one of darknet, onnx, openvino"),
         ({"output": "x.xml"}, SettingError, r"writes \.onnx files, got 'x.xml'"),
     ],
 )

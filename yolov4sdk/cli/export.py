@@ -44,7 +44,8 @@ def export(
     engine: Annotated[
         str,
         typer.Option(
-            help="onnx, openvino, trt, trt-rtx or triton.", autocompletion=completion(ENGINES)
+            help="onnx, openvino, trt, trt-rtx, triton, darknet, torchscript or state-dict.",
+            autocompletion=completion(ENGINES),
         ),
     ] = "onnx",
     output: Annotated[

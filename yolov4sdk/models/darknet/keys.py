@@ -30,7 +30,7 @@ READ: Final[Mapping[str, frozenset[str]]] = {
         "dropout": "",
         "contrastive": "",
         "yolo": "mask anchors classes num scale_x_y new_coords yolo_point",
-        "region": "anchors classes coords num softmax",
+        "region": "anchors classes coords num softmax thresh",  # thresh: for OpenCV, written again
         "Gaussian_yolo": "mask anchors classes num scale_x_y yolo_point",
     }.items()
 }
@@ -74,7 +74,7 @@ IGNORED: Final[Mapping[str, frozenset[str]]] = {
             classes temperature yolo_layer cls_normalizer max_delta contrastive_neg_max
         """,
         "region": """
-            max log sqrt focal_loss jitter resize rescore thresh classfix absolute random
+            max log sqrt focal_loss jitter resize rescore classfix absolute random
             coord_scale object_scale noobject_scale mask_scale class_scale bias_match map
         """,
         "Gaussian_yolo": """
