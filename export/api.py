@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,7 @@ def export_model(
     engine: str = "onnx",
     output: str | Path | None = None,
     progress: Progress | None = None,
+    may_write: Callable[[Path], None] | None = None,
     **options: Any,
 ) -> ExportResult:
     """Write a model for another runtime and check the file against its source.
@@ -97,6 +98,8 @@ def export_model(
         output: the file to write; default: the checkpoint's name with the engine's suffix, for the
             default model and a network in memory the architecture's name in the working directory.
         progress: is told how far the build of an engine is: (phase, steps done, steps in all).
+        may_write: is asked about the file before the export starts, and raises where it must not
+            be replaced; default: it is replaced once the new one is checked.
         options: fields of `ExportOptions`: size, batch, dynamic, precision, half_weights, uint8,
             topk, nms, conf, iou, max_det; for TensorRT also those of `EngineOptions`; with
             precision "int8" those of `Int8Options`: calibration, split, calibration_images,
@@ -121,6 +124,8 @@ def export_model(
         source = source_of(model)
         request = request_of(source, format, options, progress)
         target = Path(output) if output is not None else _default_target(named, format, source)
+        if may_write is not None:
+            may_write(target)
         steps = plan(format, request)
         target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(model, str | Path):

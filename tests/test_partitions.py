@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ pytest.importorskip("pyarrow", reason='pip install "yolov4sdk[ray]"')
 import pyarrow as pa
 from pyarrow import fs, parquet
 
-from yolov4sdk.cluster.partitions import UNREADABLE, Inputs, Reader
+from yolov4sdk.cluster.partitions import UNREADABLE, Inputs, Reader, fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,16 @@ def test_without_ray_the_way_is_told(capsys, tmp_path) -> None:
             code, _, err = run(capsys, "detect", *sources, "-o", tmp_path / "o")
             assert code == 2 and f"{source}: buckets and Parquet files are read with --ray" in err
     assert not (tmp_path / "o").exists()
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes(b"b")
+    inputs = Inputs([str(tmp_path)])
+    partitions = inputs.partitions(2)
+    assert fingerprint(partitions) == fingerprint(inputs.partitions(2))
+    (row,) = [p.to_dict() for p in partitions]
+    batch = {key: [value] for key, value in row.items()}
+    (table,) = inputs.reader()(batch)
+    assert table["bytes"].to_pylist() == [b"a", b"b"]
+    assert table["file"].to_pylist() == [f"{tmp_path}/a.jpg", f"{tmp_path}/caf\\xe9.jpg"]

@@ -28,7 +28,7 @@ from train.schedule import Schedule
 from yolov4sdk.errors import TrainingError
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.fast_mish import use_fast_mish
-from yolov4sdk.system.files import atomic_write
+from yolov4sdk.system.files import atomic_write, check_new_files
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,12 @@ def train_backbones(settings: BackboneSettings, say: Any) -> list[BackboneResult
         say: called with lines to show.
 
     Raises:
+        SettingError: a file of weights is there already.
         DatasetError: the folders are not as expected.
         TrainingError: a loss that is not finite.
     """
+    files = {n: Path(settings.output) / f"{n}-backbone.safetensors" for n in settings.models}
+    check_new_files(files.values())
     device = pick_device(settings.device, World())
     train = read_folder(Path(settings.data) / "train", settings.size)
     val = read_folder(Path(settings.data) / "val", settings.size, train.classes)
@@ -155,7 +158,7 @@ def train_backbones(settings: BackboneSettings, say: Any) -> list[BackboneResult
             network = make_network(name, len(train.classes))
             results.append(_train_one(name, network, train, val, settings, device, say))
             if isinstance(network, Classifier):
-                path = Path(settings.output) / f"{name}-backbone.safetensors"
+                path = files[name]
                 _save(network, path)
                 say(f"{path}: `yolov4sdk train --model {name} --backbone {path}` starts from it")
     return results

@@ -93,7 +93,7 @@ class ImageStore:
         path = self._paths[index].absolute()
         state = path.stat()
         key = f"{path}|{state.st_size}|{state.st_mtime_ns}|{self._size}"
-        file = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+        file = folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.npy"
         try:
             return np.asarray(np.load(file, allow_pickle=False), np.uint8)
         except (OSError, ValueError, EOFError):  # not there yet, or damaged: make it

@@ -30,7 +30,7 @@ class Reporter:
     def __init__(
         self, epochs: int, device: torch.device, tensorboard: Path | None, silent: bool = False
     ) -> None:
-        self.console = Console(quiet=silent, soft_wrap=True)
+        self.console = Console(quiet=silent, soft_wrap=True, markup=False)
         self._epochs, self._device = epochs, device
         self._live = self.console.is_terminal and not silent
         self._progress: Progress | None = None

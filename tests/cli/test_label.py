@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -155,3 +156,27 @@ def test_every_split_has_objects(labelled: int, splits: list[str], photos_dir: P
         as_datasets(found, ("cow",), val=1)
     with pytest.raises(DatasetError):
         as_datasets(found[2:], ("cow",))
+
+
+@pytest.mark.parametrize("form", ["yolo", "coco", "voc"])
+def test_names_of_any_bytes(
+    form: str, images: Path, tiny_artefacts: dict[str, Path], tmp_path: Path
+) -> None:
+    """Names that no list can hold are written with "_"; long ones and links are kept."""
+    source, first = tmp_path / "in", sorted(images.iterdir())[0]
+    source.mkdir()
+    names = [b"caf\xe9.png", b"caf\xe8.png", b"x" * 246 + b".png"]
+    for name in names:
+        shutil.copy(first, os.fsencode(source) + b"/" + name)
+    (source / "link.png").symlink_to("x" * 246 + ".png")
+    out = tmp_path / "out"
+    code, words = run(
+        "label", source, "-m", tiny_artefacts["onnxruntime"], "-o", out, "--format", form,
+        "--conf", CONF, "--val", 0,
+    )  # fmt: skip
+    assert code == 0, words
+    dataset = load_dataset(out, "train")
+    stems = {path.stem for path in dataset.images}
+    assert len(dataset) == len(stems) == 4 and {"caf_", "link", "x" * 246} < stems
+    counts = {len(rows) for rows in dataset.boxes}
+    assert len(counts) == 1 and counts != {0}

@@ -10,7 +10,7 @@ from typing import Final
 from ..contract.onnx_header import read_onnx_spec
 from ..contract.safetensors_header import check_file, read_header, spec_of
 from ..contract.spec import ModelSpec
-from ..errors import ArtefactNotFoundError, ForeignFileError, SpecError
+from ..errors import ArtefactNotFoundError, ForeignFileError, SpecError, YOLOv4Error
 from ..system.openvino_runtime import load_openvino, openvino_core
 
 DEFAULT_MODEL: Final = "default.onnx"
@@ -76,3 +76,12 @@ def _engine_spec(path: Path) -> ModelSpec:
     if sidecar is None:
         raise SpecError(f"{path} has no {sidecar_path(path).name} beside it, which says what it is")
     return sidecar.spec
+
+
+def is_artefact(path: Path) -> bool:
+    """Whether a file is a model that this program wrote."""
+    try:
+        read_spec(path)
+    except (YOLOv4Error, OSError):
+        return False
+    return True

@@ -23,6 +23,7 @@ from ..measure.ceiling import matrix_rates
 from ..measure.evaluation import evaluate
 from ..measure.timing import machine
 from ..system.cuda_driver import gpus
+from ..system.files import check_new_files
 from .console import wide_console
 from .signature import completion
 
@@ -70,6 +71,8 @@ def benchmark(
     """Measure latency and throughput; all cases run in turn, in one process."""
     if plot is not None and data is None:
         raise SettingError("a plot of accuracy needs labels: give a data set with --data")
+    if plot is not None:
+        check_new_files([plot])
     dataset = load_dataset(data, split) if data is not None else None
 
     def accuracy(loaded: Backend) -> float:

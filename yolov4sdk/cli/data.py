@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..datasets import (
     DatasetReport,
@@ -22,6 +22,7 @@ from ..datasets import (
 from ..measure.pictures import plot_samples
 from ..measure.plots import label_figure, new_figure, save
 from ..system.files import check_new_files, check_new_folder
+from .console import print_json
 
 _PICTURES: Final = ("labels.png", "samples.jpg")
 
@@ -72,9 +73,9 @@ def check(
             plot_samples(dataset, samples)
     if as_json:
         reports = {d.split: d.report.to_dict() | {"sha256": d.sha256()} for d in read}
-        typer.echo(json.dumps(reports, ensure_ascii=False))
+        print_json(reports)
     else:
-        console = Console()
+        console = Console(markup=False)
         for dataset in read:
             print_report(dataset.split, dataset.report, console)
         if output is not None:
@@ -108,9 +109,9 @@ def convert(
     pairs = [(new.strip(), old.strip() or new.strip()) for new, _, old in renamed]
     read = [replace(load_dataset(source, old), split=new) for new, old in pairs]
     notes = write_dataset(read, target, form, images)  # type: ignore[arg-type]
-    console = Console()
+    console = Console(markup=False)
     for dataset in read:
-        console.print(f"[bold]{dataset.split}[/]: {dataset.report.summary()}", highlight=False)
+        console.print(Text.assemble((dataset.split, "bold"), f": {dataset.report.summary()}"))
         notes = [*dataset.report.notes, *notes]
     for note in dict.fromkeys(notes):
         console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)
@@ -148,7 +149,7 @@ def crops(
     table = Table("class", *counts)
     for name in read[0].names:
         table.add_row(name, *(str(found[name]) for found in counts.values()))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def decode_all(dataset: DetectionDataset) -> None:
@@ -172,7 +173,7 @@ def decode_all(dataset: DetectionDataset) -> None:
 
 def print_report(title: str, report: DatasetReport, console: Console) -> None:
     """The counts as tables, the first files of each kind of trouble, and the notes."""
-    console.print(f"[bold]{title}[/]: {report.summary()}", highlight=False)
+    console.print(Text.assemble((title, "bold"), f": {report.summary()}"))
     table = Table("class", "boxes")
     for name, count in report.class_counts.items():
         table.add_row(name, str(count), style="" if count else "yellow")

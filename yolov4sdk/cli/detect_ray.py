@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
+
+from .console import messages
 
 
 def detect_ray(
@@ -23,7 +24,7 @@ def detect_ray(
     """Run the job with a bar of its partitions; exit code 1 where images failed."""
     from ..cluster.ray_job import detect_with_ray
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=messages(), transient=True) as bar:
         task = bar.add_task("partitions", total=None)
         summary = detect_with_ray(
             sources, output, model=model, format=format, partition=partition,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def doctor(
@@ -26,9 +27,10 @@ def doctor(
 
 
 def _show(found: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     for name, value in {**found["system"], **found["core"]}.items():
-        console.print(f"{name:26} {value or '[red]missing[/]'}")
+        missing = ("missing", "red")
+        console.print(Text.assemble(f"{name:26} ", str(value) if value else missing))
     console.print()
     for name, runtime in found["runtimes"].items():
         text = ", ".join(f"{key} {_plain(value)}" for key, value in runtime.items())
@@ -36,9 +38,7 @@ def _show(found: dict[str, Any]) -> None:
     table = Table("extra", "state", "what adds it", box=None, pad_edge=False)
     for name, extra in found["extras"].items():
         state = "complete" if extra["complete"] else "lacks " + ", ".join(extra["missing"])
-        table.add_row(
-            name, state, "" if extra["complete"] else extra["command"].replace("[", "\\[")
-        )
+        table.add_row(name, state, "" if extra["complete"] else extra["command"])
     console.print()
     console.print(table)
     for warning in found["warnings"]:

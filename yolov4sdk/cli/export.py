@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..backends.artefacts import is_artefact
+from ..system.files import check_new_files
+from ..system.outputs import refuse_existing
 from .console import counted, duration, next_steps, progress_bar, size_of
 from .signature import accepts, completion
 
@@ -61,6 +65,9 @@ def export(
             help="With the runtime tensorrt: its engine file.", rich_help_panel=TRITON_PANEL
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that is there.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
     *,
     given: dict[str, Any],
@@ -74,13 +81,25 @@ def export(
     from export import export_model
 
     with _bar() as progress:
-        result = export_model(model, engine, output, progress, **given)
+        result = export_model(
+            model, engine, output, progress,
+            partial(_may_write, [model] if model else [], overwrite), **given,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
         return
     _show(result)
     file = str(result.path)
     next_steps(("detect", "photo.jpg", "-m", file), ("benchmark", file))
+
+
+def _may_write(inputs: list[Path], overwrite: bool, target: Path) -> None:
+    refuse_existing([target], inputs, overwrite=overwrite, is_ours=is_artefact)
+    beside = {
+        ".xml": target.with_suffix(".bin"), ".engine": target.with_name(f"{target.name}.json")
+    }.get(target.suffix)  # fmt: skip
+    if beside is not None and not target.exists():
+        check_new_files([beside])
 
 
 @contextmanager
@@ -98,7 +117,7 @@ def _bar() -> Iterator[Any]:
 
 
 def _show(result: ExportResult) -> None:
-    console = Console()
+    console = Console(markup=False)
     for file in result.files:
         console.print(f"{file}  {size_of(file.stat().st_size)}", soft_wrap=True)
     if result.engine is not None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..backends.artefacts import is_artefact
 from ..errors import SettingError
+from ..system.outputs import refuse_existing
 from .console import counted, next_steps
 from .options import parse_names
 
@@ -35,11 +37,16 @@ def import_model(
     size: Annotated[
         int | None, typer.Option(help="Long side in pixels that the model is meant for.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that is there.")
+    ] = False,
 ) -> None:
     """Convert a published checkpoint to safetensors; nothing inside it is run."""
     target = output or source.with_suffix(".safetensors")
     if target.suffix != ".safetensors":
         raise typer.BadParameter(f"the output must end in .safetensors, got {target}")
+    inputs = [path for path in (source, weights) if path is not None]
+    refuse_existing([target], inputs, overwrite=overwrite, is_ours=is_artefact)
     from ..models.checkpoints import save_checkpoint
     from ..models.summary import count_parameters
 

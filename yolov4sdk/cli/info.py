@@ -41,4 +41,4 @@ def info(
             case _:
                 text = str(value)
         table.add_row(name, text)
-    Console().print(table)
+    Console(markup=False).print(table)

@@ -42,4 +42,4 @@ def models(
         )
     for column in (1, 2, 3):
         table.columns[column].justify = "right"
-    Console().print(table)
+    Console(markup=False).print(table)

@@ -53,4 +53,4 @@ def train_backbone(
     }
     for name, cells in rows.items():
         table.add_row(name, *cells)
-    Console().print(table)
+    Console(markup=False).print(table)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from ..backends import load_backend
@@ -22,6 +21,7 @@ from ..measure.pictures import plot_predictions
 from ..measure.plots import EVALUATION_FILES, new_figure, plot_evaluation
 from ..measure.report import write_report
 from ..system.files import atomic_write, check_new_files
+from .console import messages
 from .options import parse_map
 
 _PREDICTIONS: Final = "predictions.jpg"
@@ -76,7 +76,7 @@ def val(
     with load_backend(model, backend=backend, device=device, precision=precision) as loaded:
         dataset = load_dataset(data, split)
         runner = augmented(loaded) if tta else loaded
-        console = Console(stderr=True)
+        console = messages()
         console.print(f"{data} {split}: {dataset.report.summary()}", highlight=False)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(f"evaluating on {runner.name}", total=len(dataset))

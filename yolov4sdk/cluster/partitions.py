@@ -7,6 +7,7 @@ same partitions, so that a job that was stopped goes on with those that are miss
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ImageNotFoundError, MissingExtraError, SettingError
 from ..imaging.images import SUFFIXES
-from ..imaging.sources import expand
+from ..imaging.sources import expand, natural
+from ..system.files import printable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,8 +45,8 @@ class Partition:
     row_group: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a row of a data set."""
-        return {**asdict(self), "files": list(self.files)}
+        """Plain values, for a row of a data set; names as bytes, as they need not be UTF-8."""
+        return {**asdict(self), "files": [os.fsencode(file) for file in self.files]}
 
 
 class Inputs:
@@ -96,7 +98,8 @@ class Inputs:
                     inside = [info] if info.type == fs.FileType.File else []
             except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
                 raise ImageNotFoundError(f"{place} cannot be read: {_first_line(error)}") from error
-            names = sorted(i.path for i in inside if i.type == fs.FileType.File)
+            paths = [PurePosixPath(i.path) for i in inside if i.type == fs.FileType.File]
+            names = [str(path) for path in natural(paths)]
             wanted = [n for n in names if PurePosixPath(n).suffix.lower() in _WANTED]
             if not wanted:
                 raise ImageNotFoundError(f"no images or Parquet files in {place}")
@@ -140,7 +143,7 @@ class Reader:
         """For `map_batches` over rows made by `Partition.to_dict`."""
         for item in range(len(batch["number"])):
             number, group = int(batch["number"][item]), batch["row_group"][item]
-            files = [str(file) for file in batch["files"][item]]
+            files = [os.fsdecode(file) for file in batch["files"][item]]
             missing = group is None or group != group  # a null comes as None or NaN
             rows = self._images(files) if missing else self._row_group(files[0], int(group))
             yield from _tables(number, rows)
@@ -149,18 +152,29 @@ class Reader:
         failures = 0
         for file in files:
             try:
-                with self._filesystem.open_input_stream(file) as stream:
-                    data, reason = stream.read(), None
+                data, reason = self._read(file), None
                 failures = 0
             except OSError as error:
-                data, reason = b"", f"{file} cannot be read: {_first_line(error)}"
+                data, reason = (
+                    b"",
+                    f"{printable(file)} cannot be read: {error.strerror or _first_line(error)}",
+                )
                 failures += not isinstance(error, FileNotFoundError)  # which the store answered
                 if failures == UNREADABLE:
                     # rows of errors would count as finished, and never be tried again
                     raise ImageNotFoundError(
                         f"{reason}; nor can the {failures - 1} before it"
                     ) from error
-            yield file, data, reason
+            yield printable(file), data, reason
+
+    def _read(self, file: str) -> bytes:
+        from pyarrow import fs
+
+        if isinstance(self._filesystem, fs.LocalFileSystem):  # pyarrow takes UTF-8 names only
+            return Path(file).read_bytes()
+        with self._filesystem.open_input_stream(file) as stream:
+            data: bytes = stream.read()
+        return data
 
     def _row_group(self, file: str, group: int) -> Iterator[tuple[str, bytes, str | None]]:
         from pyarrow import parquet
@@ -187,7 +201,8 @@ def fingerprint(partitions: Iterable[Partition]) -> str:
     """SHA-256 of what the partitions are made of."""
     digest = hashlib.sha256()
     for p in partitions:
-        digest.update(f"{p.number}\0{p.rows}\0{p.row_group}\0{chr(0).join(p.files)}\n".encode())
+        line = f"{p.number}\0{p.rows}\0{p.row_group}\0{chr(0).join(p.files)}\n"
+        digest.update(os.fsencode(line))
     return digest.hexdigest()
 
 
@@ -200,7 +215,7 @@ def _local(sources: Sequence[str]) -> list[str]:
     images: list[str] = []
     for source in sources:
         path = Path(source)
-        inside = [path] if path.suffix == ".parquet" else sorted(path.rglob("*.parquet"))
+        inside = [path] if path.suffix == ".parquet" else natural(path.rglob("*.parquet"))
         if inside and path.exists():
             parquet += map(str, inside)
         else:

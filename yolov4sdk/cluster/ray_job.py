@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import BackendError, MissingExtraError, OutputError, SettingError, YOLOv4Error
-from ..system.files import atomic_write, sha256
+from ..system.files import atomic_write, check_new_files, sha256
 from ..system.version import __version__
 from .batch_predictor import BatchPredictor
 from .partitions import Inputs, Partition, fingerprint
@@ -174,6 +174,8 @@ class _Writer:
         """Refuse a folder that holds another job's results."""
         file = self._output / JOB_FILE
         if not file.exists():
+            # without it they are not an earlier run's: they would count as finished
+            check_new_files(sorted(self._output.glob(f"part-*.{self._format}"))[:1])
             return
         try:
             there = json.loads(file.read_text(encoding="utf-8"))

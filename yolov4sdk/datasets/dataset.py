@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,7 +141,7 @@ class DetectionDataset:
         """
         digest = hashlib.sha256(repr(self.names).encode())
         for path, size, boxes in zip(self.images, self.sizes, self.boxes, strict=True):
-            digest.update(path.name.encode() + size.tobytes() + boxes.tobytes())
+            digest.update(os.fsencode(path.name) + size.tobytes() + boxes.tobytes())
         for scores, ignored in zip(self.scores, self.ignored, strict=False):
             digest.update(scores.tobytes() + ignored.tobytes())
         return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def as_datasets(
             "--conf or take another model"
         )
     splits: dict[str, list[RawImage]] = {"train": [], "val": []}
-    images.sort(key=lambda image: hashlib.sha256(image.path.name.encode()).digest())
+    images.sort(key=lambda image: hashlib.sha256(os.fsencode(image.path.name)).digest())
     labelled = [image for image in images if image.boxes]
     divided = val > 0 and len(labelled) > 1  # a split without any object could not be read
     for group in (labelled, [image for image in images if not image.boxes]):

@@ -22,6 +22,8 @@ Transfer = Literal["copy", "symlink", "hardlink"]
 Part = tuple[DetectionDataset, dict[Path, str]]
 """A split, and the new name of each image file."""
 
+_NAME_BYTES: Final = 250  # of a file's name; systems take 255
+_STEM: Final = 50  # characters of a long name that gets a number
 _DIGITS: Final = 3  # of a pixel: finer than labels are, and whole pixels come back whole
 _TRANSFERS: Final[dict[str, Callable[[Path, Path], object]]] = {
     "copy": shutil.copyfile,
@@ -80,7 +82,8 @@ def file_names(paths: Iterable[Path]) -> dict[Path, str]:
     """A file name for each image; no two have one stem, since labels go by the stem.
 
     Its own name, where that is taken with its folder's name before it, else with a number.
-    White space and a dot in front, which lists of names cannot hold, give way.
+    White space, a dot in front and bytes that are no UTF-8, which lists of names cannot hold, give
+    way.
     """
     names: dict[Path, str] = {}
     taken: set[str] = set()
@@ -94,11 +97,19 @@ def file_names(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def _candidates(path: Path) -> Iterator[str]:
-    name, folder = ("_".join(text.split()).lstrip(".") for text in (path.name, path.parent.name))
+    name, folder = (
+        "_".join(_utf8(text).split()).lstrip(".") for text in (path.name, path.parent.name)
+    )
     yield name
-    yield f"{folder}_{name}"
+    if len(f"{folder}_{name}".encode()) < _NAME_BYTES:
+        yield f"{folder}_{name}"
     for number in itertools.count(2):
-        yield f"{Path(name).stem}_{number}{Path(name).suffix}"
+        yield f"{Path(name).stem[:_STEM]}_{number}{Path(name).suffix}"
+
+
+def _utf8(text: str) -> str:
+    """A name of a file with "_" for bytes that are no UTF-8: lists and tables cannot hold these."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "_")
 
 
 def _check(splits: Sequence[DetectionDataset], form: Form) -> None:

@@ -10,11 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from ..errors import ImageNotFoundError
 from ..system.outputs import MANIFEST, earlier_results, is_result
 from .images import SUFFIXES, is_image_url
+
+P = TypeVar("P", bound=PurePath)
 
 logger = logging.getLogger(__name__)
 
@@ -161,12 +164,12 @@ def _holds(folder: str, top: str) -> bool:
     return os.path.commonpath([folder, top]) in (folder, top)
 
 
-def natural(paths: Iterable[Path]) -> list[Path]:
+def natural(paths: Iterable[P]) -> list[P]:
     """Sorted as people count: frame2 before frame10, folder by folder."""
     return sorted(paths, key=_natural_key)
 
 
-def _natural_key(path: Path) -> tuple[list[list[str | int]], str]:
+def _natural_key(path: PurePath) -> tuple[list[list[str | int]], str]:
     parts: list[list[str | int]] = [
         [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", part)]
         for part in path.parts

@@ -384,7 +384,7 @@ def print_result(result: EvaluationResult, console: Console | None = None) -> No
             ("large", coco.ap_large),
         )
     )
-    console = console or Console()
+    console = console or Console(markup=False)
     console.print(table)
     console.print(
         f"AP50-95 of {sizes}; AR100 {_shown(coco.ar100)}; P, R and F1 at confidence "

@@ -95,6 +95,42 @@ class Outputs:
 _ELSE: Final = "; give another folder with -o"
 
 
+def refuse_existing(
+    files: Iterable[str | Path],
+    inputs: Iterable[str | Path] = (),
+    *,
+    overwrite: bool,
+    is_ours: Callable[[Path], bool],
+) -> None:
+    """For a command that writes single files: none that is there may be replaced.
+
+    Args:
+        files: that will be written.
+        inputs: that will be read.
+        overwrite: whether files of our own may be replaced.
+        is_ours: what knows them.
+
+    Raises:
+        SettingError: a file is there.
+    """
+    read = {os.path.realpath(path) for path in inputs}
+    for file in map(Path, files):
+        if not os.path.lexists(file):
+            continue
+        if os.path.realpath(file) in read:
+            raise SettingError(f"the result would replace its source {file}; give another name")
+        if not is_ours(file):
+            raise SettingError(
+                f"{file} is there already and was not written by this program; it is not "
+                "replaced, give another name with -o"
+            )
+        if not overwrite:
+            raise SettingError(
+                f"{file} is there already; replace it with --overwrite, or give another name with "
+                "-o"
+            )
+
+
 def earlier_results(folder: str | Path) -> dict[str, tuple[int, int]]:
     """Path, bytes and time of modification (ns) of what earlier runs wrote into a folder."""
     found: dict[str, tuple[int, int]] = {}
