@@ -114,8 +114,14 @@ def read_state(path: Path) -> dict[str, Any]:
         raise TrainingError(f"there is no {path} to resume from; expected a run's folder")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path} is damaged or no state of a run: {error}") from error
+    # Bytes that are changed can fail in any of these ways.
+    except (
+        RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError, TypeError,
+        AttributeError, ArithmeticError, MemoryError, AssertionError, ImportError, OSError,
+    ) as error:  # fmt: skip
+        raise TrainingError(
+            f"{path} is damaged or no state of a run: {' '.join(str(error).split())[:300]}"
+        ) from error
     if not isinstance(state, dict) or state.get("version") != _VERSION:
         raise TrainingError(f"{path} is not a state of version {_VERSION} of this trainer")
     return state

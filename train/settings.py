@@ -11,6 +11,8 @@ from train.augment import Augmentation
 from train.groups import AugmentationSettings, LossSettings, ScheduleSettings
 from yolov4sdk.contract.names import MODELS
 from yolov4sdk.errors import SettingError
+from yolov4sdk.system.bounds import JSON_BYTES
+from yolov4sdk.system.documents import parse_json, read_bounded
 from yolov4sdk.system.option import about, check
 
 # What `--resume` may change: nothing here decides what is learnt.
@@ -259,10 +261,7 @@ class TrainSettings:
         Raises:
             SettingError: no JSON object, or a name that is no setting.
         """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SettingError(f"the settings are no JSON: {error}") from error
+        values = parse_json(text, "the settings file", SettingError)
         if not isinstance(values, dict):
             raise SettingError("the settings must be a JSON object of names and values")
         return cls().changed(values)
@@ -273,7 +272,7 @@ class TrainSettings:
         file = Path(path)
         if not file.is_file():
             raise SettingError(f"there is no settings file {file}")
-        return cls.from_json(file.read_text(encoding="utf-8"))
+        return cls.from_json(read_bounded(file, JSON_BYTES, SettingError))
 
     def changed(self, values: dict[str, Any]) -> TrainSettings:
         """A copy with other values.

@@ -237,7 +237,7 @@ def test_settings_survive_json():
         schedule=ScheduleSettings(lr=0.02), augmentation=AugmentationSettings(hsv_h=0.1),
     )  # fmt: skip
     assert TrainSettings.from_json(values.to_json()) == values
-    with pytest.raises(SettingError, match="no JSON"):
+    with pytest.raises(SettingError, match="not valid JSON"):
         TrainSettings.from_json("{")
 
 
