@@ -78,7 +78,7 @@ def benchmark(
     def accuracy(loaded: Backend) -> float:
         assert dataset is not None
         size = max(loaded.spec.input_size)
-        return 100 * evaluate(loaded, dataset, size=size, rectangular=False, batch=4).ap
+        return evaluate(loaded, dataset, size=size, rectangular=False, batch=4).ap
 
     batches = [_positive(text, "--batch") if text else None for text in _listed(batch) or [""]]
     sizes = [_size(text) if text else None for text in _listed(size) or [""]]
@@ -201,7 +201,7 @@ def _show(
             f"{m.throughput:.1f}",
             "-" if m.share is None else f"{m.share:.0%}",
             "-" if m.memory is None else f"{m.memory / 1e6:.0f}",
-            *([f"{m.ap:.2f}" if m.ap is not None else "-"] if labelled else []),
+            *([f"{m.ap:.3f}" if m.ap is not None else "-"] if labelled else []),
         )
     console.print(table)
     for item in skipped:

@@ -47,7 +47,7 @@ class Measurement:
             the system does not tell.
         share: of the machine's matrix rate in this precision, by the network's fastest run; None
             where either is not known. Winograd convolutions can exceed 1 in float32.
-        ap: AP50-95 in points of 100, where labels were given.
+        ap: AP50-95, 0 to 1, where labels were given.
     """
 
     model: str
@@ -247,12 +247,15 @@ def plot(measurements: Sequence[Measurement], path: Path) -> None:
     except ImportError as error:
         raise MissingExtraError("A plot", "plot", "matplotlib") from error
     figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot(xlabel="network, ms an image", ylabel="AP50-95", xscale="log")
+    axes = figure.add_subplot(xlabel="network, ms an image", ylabel="AP50-95, 0 to 1", xscale="log")
     for m, ap in known:
         x = m.network / m.batch
         axes.plot([x], [ap], "o")
         label = f"{Path(m.model).stem}, {m.backend} {m.precision}, batch {m.batch}"
-        axes.annotate(label, (x, ap), xytext=(6, 3), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            label, (x, ap), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes.margins(x=0.3, y=0.15)  # room for the labels
     axes.grid(alpha=0.3)
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
