@@ -100,7 +100,7 @@ def run(extras: tuple[str, ...], folder: Path, *commands: str) -> list[tuple[int
 def folder(tmp_path_factory: pytest.TempPathFactory, micro_artefacts: dict[str, Path]) -> Path:
     folder = tmp_path_factory.mktemp("needs")
     torch.save(build_model("yolov4-csp-n").state_dict(), folder / "n.pt")
-    write_dataset(folder / "data", train=4, val=2)
+    write_dataset(folder / "data", train=4, val=2, classes=1)
     for kind, path in micro_artefacts.items():
         shutil.copy(path, folder / f"{kind}{path.suffix}")
     return folder
@@ -123,6 +123,12 @@ PICTURES = "data/images/val"
                 "benchmark onnxruntime.onnx --rounds 1 --no-ceiling",
             ),
         ),
+        (
+            ("eval",),
+            ("data check data/data.yaml", "data convert data/data.yaml coco --format coco"),
+        ),
+        (("eval", "plot"), ("data check data/data.yaml -o pictures",)),
+        (("eval", "cpu"), ("val onnxruntime.onnx data/data.yaml --map ant=box",)),
         pytest.param(
             ("export", "cpu"), ("export torch.safetensors -o made.onnx",), marks=pytest.mark.slow
         ),
@@ -166,3 +172,8 @@ def test_the_figures_of_the_models_are_counted() -> None:
     assert [dict(zip(COLUMNS, row, strict=True)) for row in FIGURES] == [
         {**row, "strides": tuple(row["strides"])} for row in rows
     ]
+
+
+def test_the_core_says_which_runtime_it_lacks(folder: Path) -> None:
+    ((code, said),) = run((), folder, f"detect {PICTURES} -m onnxruntime.onnx -o o")
+    assert code == 2 and 'pip install "yolov4sdk[cpu]"' in said and "[gpu]" in said

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.test_cli import run
+from tests.train.synthetic import write_dataset
 from yolov4sdk import Detector
 from yolov4sdk.errors import DeviceError, SettingError
 from yolov4sdk.system.device import device_name
@@ -64,3 +65,17 @@ def test_device_0_is_the_first_gpu(micro_artefacts: dict[str, Path], backend: st
     with pytest.raises(DeviceError) as by_number:
         Detector(micro_artefacts[backend], device="0")
     assert str(by_number.value) == str(by_name.value)
+
+
+@pytest.mark.parametrize("command", ["convert", "crops"])
+def test_a_new_data_set_is_named_by_o_too(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = write_dataset(tmp_path / "data", train=2, val=1, side=96)
+    more = ["--format", "coco"] if command == "convert" else ["--min-side", 8]
+    code, _, err = run(capsys, "data", command, data, "-o", tmp_path / "new", *more)
+    assert code == 0, err
+    assert (tmp_path / "new" / ("annotations" if command == "convert" else "train")).is_dir()
+    for words in ([tmp_path / "a", "-o", tmp_path / "b"], []):
+        code, _, err = run(capsys, "data", command, data, *words, *more)
+        assert code == 2 and "one new folder" in err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 import typer
 from rich.console import Console
@@ -19,10 +19,13 @@ from ..datasets import (
     load_dataset,
     write_dataset,
 )
+from ..datasets.write import Form
+from ..errors import SettingError
 from ..measure.pictures import plot_samples
 from ..measure.plots import label_figure, new_figure, save
 from ..system.files import check_new_files, check_new_folder
 from .console import print_json
+from .signature import completion
 
 _PICTURES: Final = ("labels.png", "samples.jpg")
 
@@ -89,8 +92,14 @@ def convert(
     source: Annotated[
         Path, typer.Argument(help="data.yaml, COCO JSON, VOC folder or folder of images.")
     ],
-    target: Annotated[Path, typer.Argument(help="A new folder.")],
-    form: Annotated[str, typer.Option("--format", help="yolo, coco or voc.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="yolo, coco or voc.", autocompletion=completion(get_args(Form))
+        ),
+    ],
+    target: Annotated[Path | None, typer.Argument(help="A new folder; or name it by -o.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
     splits: Annotated[
         str | None,
         typer.Option("--split", help="Splits, comma-separated; NEW=OLD renames: train=trainval."),
@@ -103,7 +112,7 @@ def convert(
 
     Exit code 1: it was converted, but images were missing or corrupt and are left out.
     """
-    check_new_folder(target)
+    target = _target(target, output)
     wanted = splits.split(",") if splits else find_splits(source)
     renamed = [split.partition("=") for split in wanted]
     pairs = [(new.strip(), old.strip() or new.strip()) for new, _, old in renamed]
@@ -120,6 +129,16 @@ def convert(
         raise typer.Exit(1)
 
 
+def _target(argument: Path | None, option: Path | None) -> Path:
+    """The new folder, named in one of the two ways."""
+    if (argument is None) == (option is None):
+        raise SettingError("name one new folder for the result: as the second argument, or by -o")
+    target = argument or option
+    assert target is not None
+    check_new_folder(target)
+    return target
+
+
 def _lost_images(report: DatasetReport) -> int:
     return report.missing_images + report.corrupt_images + report.wrong_sizes
 
@@ -129,7 +148,8 @@ def crops(
     data: Annotated[
         Path, typer.Argument(help="data.yaml, COCO JSON, VOC folder or folder of images.")
     ],
-    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    target: Annotated[Path | None, typer.Argument(help="A new folder; or name it by -o.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A new folder.")] = None,
     splits: Annotated[str, typer.Option("--split", help="Splits, comma-separated.")] = "train,val",
     margin: Annotated[float, typer.Option(help="Added on each side, of the box's.")] = 0.1,
     min_side: Annotated[int, typer.Option(help="Least pixels of a box's shorter side.")] = 32,
@@ -141,7 +161,7 @@ def crops(
     """Cut the boxes out as images, one folder a class, as `train-backbone` takes them."""
     from ..datasets.crops import write_crops
 
-    check_new_folder(target)
+    target = _target(target, output)
     read = [load_dataset(data, split.strip()) for split in splits.split(",")]
     counts = write_crops(
         read, target, margin=margin, min_side=min_side, per_class=per_class, seed=seed
