@@ -1,88 +1,75 @@
-"""What a person reads: plurals, units, bars in 80 columns, next steps, what `init` writes."""
+"""What is printed: on any terminal, and nothing in it is markup."""
 
 from __future__ import annotations
 
 import io
-import re
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import torch
-from rich.console import Console
 
 from tests.test_cli import run
-from train.progress import Reporter
-from yolov4sdk.cli.console import counted, duration, progress_bar, size_of
-from yolov4sdk.datasets import load_dataset
+from yolov4sdk.cli.console import any_encoding, failed, messages, print_json
+from yolov4sdk.system.files import printable
 
 
-def test_plurals_and_units() -> None:
-    assert [counted(n, "image") for n in (0, 1, 2, 1200)] == [
-        "0 images", "1 image", "2 images", "1,200 images",
-    ]  # fmt: skip
-    assert counted(1, "box", "boxes") == "1 box" and counted(3, "box", "boxes") == "3 boxes"
-    seconds = (0.04, 9.96, 59.6, 60, 200, 3600, 7500)
-    assert [duration(s) for s in seconds] == [
-        "0.0 s", "10.0 s", "1 min", "1 min", "3 min 20 s", "1 h", "2 h 5 min",
-    ]  # fmt: skip
-    assert [size_of(n) for n in (870, 12_340, 12_340_000, 1_240_000_000)] == [
-        "870 B", "12.3 kB", "12.3 MB", "1.24 GB",
-    ]  # fmt: skip
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_letters_that_a_terminal_lacks(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    any_encoding()
+    names = ["図.jpg", "😀", "caf\udce9", "\x85é"]
+    print_json(names)
+    failed(messages(), f"{names[0]} {names[2]}")
+    for stream in (out, err):
+        stream.flush()
+    written: bytes = out.buffer.getvalue()  # type: ignore[attr-defined]
+    assert json.loads(written.decode(encoding)) == names
+    assert b"failed" in err.buffer.getvalue()  # type: ignore[attr-defined]
 
 
-def narrow() -> Console:
-    return Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+@pytest.mark.parametrize("text", ["run [/1]", "cam [red] 1.jpg", "yolov4sdk[heif]", "[bold]x[/]"])
+def test_brackets_stay(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    failed(messages(), text)
+    assert capsys.readouterr().err == f"failed {text}\n"
 
 
-def last_line(console: Console) -> str:
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())  # type: ignore[attr-defined]
-    return [line for line in re.split(r"[\r\n]+", text) if line.strip()][-1]
+def test_bytes_of_names_are_escaped() -> None:
+    assert printable(os.fsdecode(b"caf\xe9 \xc3\xa9.jpg")) == "caf\\xe9 é.jpg"
+    assert printable(Path("a.jpg")) == "a.jpg"
 
 
-def test_a_bar_keeps_count_rate_and_time_left_at_80_columns() -> None:
-    console = narrow()
-    now = 0.0
-    bar = progress_bar("image", console)
-    bar.get_time = lambda: now  # type: ignore[method-assign]
-    with bar:
-        task = bar.add_task("detecting", total=12_000)
-        for _ in range(30):
-            now += 0.5
-            bar.advance(task, 20)
-        bar.refresh()
-        line = last_line(console)
-    assert len(line) <= 80
-    assert "600/12000" in line and "40 image/s" in line and "04:45" in line, line
+def test_brackets_in_a_refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "detect", tmp_path / "no [/red] such.jpg")
+    assert code == 2 and "no [/red] such.jpg" in err
 
 
-def test_the_bar_of_a_training_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    reporter = Reporter(300, torch.device("cpu"), None)
-    reporter.console, reporter._live = narrow(), True
-    reporter.start_epoch(122, 1000, 0)
-    for _ in range(3):
-        reporter.step([0.0412, 0.0213, 0.0101, 0.0726], 0.01, 16)
-    assert reporter._progress is not None
-    reporter._progress.refresh()
-    line = last_line(reporter.console)
-    reporter.close()
-    assert len(line.rstrip()) <= 80
-    for part in ("epoch 123/300", "3/1000", "images/s", "loss 0.0726"):
-        assert part in line, line
-    assert re.search(r"\d+:\d\d", line), line
-
-
-def test_init_writes_a_data_set_that_is_read(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, photos_dir: Path
+def test_a_file_that_may_not_be_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "pets"
-    code, out, err = run(capsys, "init", folder, "--names", "no, big dog,1.10,a: b #c")
-    assert code == 0 and "data.yaml" in out
-    assert f"next: yolov4sdk label photos -o {folder}-labelled" in err
-    for split in ("train", "val"):
-        (folder / "images" / split / "a.jpg").write_bytes((photos_dir / "dog.jpg").read_bytes())
-        (folder / "labels" / split / "a.txt").write_text("1 0.5 0.5 0.2 0.2\n")
-    read = load_dataset(folder / "data.yaml", "train")
-    assert read.names == ("no", "big dog", "1.10", "a: b #c") and len(read.boxes[0]) == 1
-    code, _, err = run(capsys, "init", folder)
-    assert code == 2 and "exists already" in err
-    assert run(capsys, "init", tmp_path / "x", "--names", "a,a")[0] == 2
+    """Wherever the system refuses: one sentence with the name."""
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "data.yaml"))
+
+    monkeypatch.setattr("yolov4sdk.cli.data.load_dataset", closed)
+    code, _, err = run(capsys, "data", "check", tmp_path / "data.yaml")
+    assert code == 2 and err.count("data.yaml") == 1 and "Permission denied" in err
+
+
+def test_a_reader_that_has_enough() -> None:
+    """`yolov4sdk models | head -1` ends without a word of Python's."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "yolov4sdk", "models", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    process.wait(60)
+    process.stderr.close()
+    assert "Traceback" not in err and "Exception ignored" not in err, err

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 done, but some inputs failed, or a check did not hold; 2 a
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -48,6 +49,15 @@ def main() -> None:
         app()
     except YOLOv4Error as error:
         typer.secho(f"error: {printable(error)}", fg="red", err=True)
+        sys.exit(2)
+    except BrokenPipeError:  # `| head` has read enough; Python would complain at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = f"{error.filename} cannot be read or written: {error.strerror}"
+        typer.secho(f"error: {printable(reason)}", fg="red", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

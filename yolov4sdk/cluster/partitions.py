@@ -220,7 +220,7 @@ def _local(sources: Sequence[str]) -> list[str]:
             parquet += map(str, inside)
         else:
             images.append(source)
-    return list(dict.fromkeys([*parquet, *map(str, expand(images))]))
+    return list(dict.fromkeys([*parquet, *map(str, expand(images, all_of_them=True))]))
 
 
 def _tables(number: int, rows: Iterable[tuple[str, bytes, str | None]]) -> Iterator[pyarrow.Table]:

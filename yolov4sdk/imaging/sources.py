@@ -63,10 +63,16 @@ _LOOP = "linked folders that lead to what is read already"
 _FOLDERS = "folders that the pattern names (give them without one)"
 
 
-def expand(sources: Iterable[str | Path]) -> list[Path]:
-    """As `search`, the files only; what was passed over goes to the log as warnings."""
+def expand(sources: Iterable[str | Path], all_of_them: bool = False) -> list[Path]:
+    """As `search`, the files only; what was passed over goes to the log as warnings.
+
+    Args:
+        all_of_them: a folder that may not be read is an error too.
+    """
     found = search(sources)
     for path, reason in found.unreadable.items():
+        if all_of_them:
+            raise ImageNotFoundError(f"{path} cannot be read: {reason}")
         logger.warning("%s cannot be read: %s", path, reason)
     for line in found.notes():
         logger.warning("%s", line)
