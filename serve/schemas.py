@@ -8,6 +8,8 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import HTTPConnection
 
+from yolov4sdk.backends import BackendName, Precision
+
 from .artefacts import NAME
 from .flow import DetectOptions
 from .problems import Problem
@@ -186,8 +188,8 @@ class LoadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: str = Field(min_length=1, max_length=255, examples=["yolov4-csp-s.onnx"])
-    backend: Literal["torch", "onnxruntime", "openvino", "tensorrt"] | None = None
-    precision: Literal["fp32", "bf16", "fp16", "int8"] | None = None
+    backend: BackendName | None = None
+    precision: Precision | None = None
     size: int | None = Field(None, ge=32, le=4096, description="Of the input, in pixels.")
 
 

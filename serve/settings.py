@@ -17,6 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from yolov4sdk.backends import BackendName, Precision
 from yolov4sdk.errors import SettingError
 
 PREFIX: Final = "YOLOV4SDK_"
@@ -74,10 +75,10 @@ class Settings(BaseSettings):
     """Artefacts, "path" or "name=path", the default one first; none is the embedded model."""
     models_dir: Path | None = None
     """The only folder that models are loaded from at run time; None is no loading."""
-    backend: str | None = None
+    backend: BackendName | None = None
     device: Words = ("auto",)
     """One or several ("cuda:0,cuda:1"); each gets a worker process with all models."""
-    precision: str | None = None
+    precision: Precision | None = None
     shape: Literal["auto", "square", "rect"] = "auto"
     threads: int | None = Field(None, ge=1, le=1024)
 

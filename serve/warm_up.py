@@ -21,7 +21,6 @@ def warm_up(detector: Detector, batch_size: int) -> None:
     check_outputs(detector, detector.run_canvases(noise[None]))
     detector(noise[: max(1, height * 9 // 16)])  # a canvas of its own for graphs of any size
     detector([noise] * batch_size)
-    detector(noise)
 
 
 def check_outputs(detector: Detector, outputs: Outputs) -> None:

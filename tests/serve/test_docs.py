@@ -6,6 +6,7 @@ import json
 import re
 
 from serve.app import create_app
+from serve.headers import FORMATS
 from serve.settings import Settings
 
 from ..conftest import REPOSITORY
@@ -30,3 +31,7 @@ def test_settings() -> None:
 def test_routes() -> None:
     for path in create_app(Settings()).openapi()["paths"]:
         assert path.replace("/v1/models/{name}", "/v1/models") in TEXT
+
+
+def test_formats() -> None:
+    assert f"Images: {', '.join(FORMATS)}." in TEXT
