@@ -68,8 +68,9 @@ class CalibrationSet:
         size = self.spec.batch or 1
         paths = self.images[index * size : (index + 1) * size]
         paths += paths[-1:] * (size - len(paths))
-        canvases = canvas_batch([read_image(path) for path in paths], self.spec.input_size)
-        return to_input(canvases, self.spec.contract.input, bgr=True)
+        taken = self.spec.contract.input
+        canvases = canvas_batch([read_image(path) for path in paths], taken.size, taken.resize)
+        return to_input(canvases, taken, bgr=True)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self.batch(index) for index in range(len(self)))

@@ -114,7 +114,7 @@ def check_runner(
     checks = []
     for size, batch in tries:
         shown, images = _images(size, photographs)
-        canvases = canvas_batch(images, size)
+        canvases = canvas_batch(images, size, spec.contract.input.resize)
         if size not in measures:
             kind = "fp32" if quantised else precision
             measures[size] = reference.measure(canvases, kind, **thresholds)

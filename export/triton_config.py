@@ -92,6 +92,7 @@ def boxes_config(name: str, spec: ModelSpec, options: TritonOptions) -> Any:
     """What the network gives, and geometry -> final boxes."""
     config = _model(name, options)
     config.backend = "python"
+    config.parameters[METADATA_KEY].string_value = spec.to_json()
     for key in ("conf", "iou", "max_det"):
         config.parameters[key].string_value = str(getattr(options, key))
     for output, (data_type, shape) in network_outputs(spec).items():

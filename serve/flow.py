@@ -18,10 +18,9 @@ from yolov4sdk import Detections, ModelSpec
 from yolov4sdk.backends import Outputs
 from yolov4sdk.backends.base import check_batch
 from yolov4sdk.contract.contract import OUTPUTS, output_shapes
-from yolov4sdk.detections import resolve_classes
 from yolov4sdk.errors import SettingError, YOLOv4Error
 from yolov4sdk.imaging.preprocess import Letterbox
-from yolov4sdk.results.postprocess import check_thresholds
+from yolov4sdk.results.thresholds import Thresholds
 
 from . import messages as m
 from .arena import Arena
@@ -46,7 +45,7 @@ class DetectOptions:
     """
 
     conf: float = 0.25
-    iou: float = 0.45
+    iou: float | None = None
     max_det: int = 300
     classes: Sequence[str | int] | None = None
     agnostic: bool = False
@@ -80,13 +79,12 @@ class Flow:
         """
         with self._counting_invalid(version):
             try:
-                check_thresholds(options.conf, options.iou, options.max_det)
-                ids = None
-                if options.classes is not None:
-                    ids = tuple(resolve_classes(options.classes, version.spec.names))
+                spec = version.spec
+                chosen = Thresholds(**vars(options)).resolved(spec.names, spec.contract.output)
             except YOLOv4Error as error:
                 raise Problem(422, "Wrong option", str(error)) from None
-        return m.Choice(options.conf, options.iou, options.max_det, ids, options.agnostic)
+        ids: Any = chosen.classes
+        return m.Choice(chosen.conf, chosen.iou, chosen.max_det, ids, chosen.agnostic)
 
     async def detect(self, version: Version, image: bytes, options: DetectOptions) -> Detections:
         """Detect objects in one encoded image. Cancel the task to give the work up.

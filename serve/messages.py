@@ -82,7 +82,7 @@ class Choice:
     """What a request chose; see `yolov4sdk.results.postprocess.nms`. Classes are ids."""
 
     conf: float
-    iou: float
+    iou: float | None
     max_det: int
     classes: tuple[int, ...] | None
     agnostic: bool

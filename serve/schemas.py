@@ -25,7 +25,11 @@ class DetectQuery(BaseModel):
 
     model: str | None = Field(None, pattern=NAME, description="Default: the first model.")
     conf: float = Field(0.25, ge=0, le=1, description="Least score.")
-    iou: float = Field(0.45, ge=0, le=1, description="Overlap above which the lesser box goes.")
+    iou: float | None = Field(
+        None, ge=0, le=1,
+        description="Overlap above which the lesser box goes; 0.45 unless given. A model that "
+        "suppresses overlapping boxes in its graph takes none.",
+    )  # fmt: skip
     classes: list[Annotated[str, Field(max_length=4096)]] | None = Field(
         None, max_length=100,
         description="Names or ids, with commas between them or one a parameter.",

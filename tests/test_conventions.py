@@ -19,34 +19,13 @@ from yolov4sdk.contract.contract import (
     float_input,
     own_output,
 )
-from yolov4sdk.contract.spec import METADATA_KEY, ModelInfo, ModelSpec
+from yolov4sdk.contract.spec import ModelInfo, ModelSpec
 from yolov4sdk.conventions import Convention, Outputs, conventions, decode, register
 from yolov4sdk.conventions.base import roles
 
+from .support.graphs import constant_graph
+
 onnx = pytest.importorskip("onnx")
-helper = onnx.helper
-
-
-def constant_graph(
-    path: Path, spec: ModelSpec, outputs: dict[str, np.ndarray], inputs: dict[str, Any]
-) -> Path:
-    """An ONNX file that takes `inputs` (name to (type, shape)) and always gives `outputs`."""
-    tensors = [onnx.numpy_helper.from_array(a, f"{name}_value") for name, a in outputs.items()]
-    nodes = [helper.make_node("Identity", [f"{name}_value"], [name]) for name in outputs]
-    graph = helper.make_graph(
-        nodes,
-        "constant",
-        [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in inputs.items()],
-        [
-            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-            for n, a in outputs.items()
-        ],
-        tensors,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
-    onnx.save(model, path)
-    return path
 
 
 # A toy family: one packed output [B, 2 + C + 2, N] of centre, scores and size as fractions.

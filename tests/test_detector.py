@@ -100,7 +100,7 @@ def test_square_and_rectangular_canvas(tiny_artefacts: dict[str, Path]) -> None:
     wide = np.full((50, 160, 3), 90, np.uint8)
     for shape, expected in (("auto", (64, 160)), ("rect", (64, 160)), ("square", (160, 160))):
         with Detector(tiny_artefacts["onnxruntime"], shape=shape) as detector:
-            assert detector._plan(wide.shape[:2]).canvas == expected
+            assert detector.pipeline.plan(wide.shape[:2]).canvas == expected
 
 
 @pytest.mark.parametrize("options", [{"topk": 40}, {"nms": True, "conf": 0.5, "iou": 0.45}])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, overload
 
@@ -15,12 +15,13 @@ from .backends.artefacts import default_model
 from .backends.base import ContextManager
 from .backends.tta import augmented
 from .contract.spec import ModelSpec
-from .detections import Detections, resolve_classes, resolve_conf
-from .errors import SettingError
+from .detections import Detections
+from .errors import ImageError, SettingError
 from .imaging.images import Color, Pixels, check_color, read_image, read_scaled
-from .imaging.preprocess import Letterbox, Size, letterbox, letterbox_plan, to_input
+from .imaging.preprocess import Letterbox, Size
+from .pipeline import Pipeline
 from .results.options import CallOptions, Classes, network_size, read_options, scales
-from .results.postprocess import check_thresholds, nms, suppress
+from .results.thresholds import Thresholds
 from .results.tiling import Tiling, check_tiling, detect_tiled
 from .system.ahead import ahead
 from .system.arguments import flag, whole_number
@@ -82,7 +83,7 @@ class Detector(ContextManager):
         precision: Precision | None = None,
         size: int | tuple[int, int] | None = None,
         conf: float | Mapping[str | int, float] = 0.25,
-        iou: float = 0.45,
+        iou: float | None = None,
         max_det: int = 300,
         classes: Classes = None,
         agnostic: bool = False,
@@ -113,7 +114,7 @@ class Detector(ContextManager):
         size, tta = network_size(size), scales(tta)
         device = device_name(device)
         threads = None if threads is None else whole_number("threads", threads)
-        self.backend: Backend = (
+        loaded: Backend = (
             _load_default(backend, device, precision, threads)
             if model is None
             else model
@@ -122,23 +123,31 @@ class Detector(ContextManager):
         )
         try:
             if tta is not False:
-                self.backend = augmented(self.backend, None if tta is True else tta)
-            if gpu_letterbox and not hasattr(self.backend, "infer_images"):
-                raise SettingError(f"gpu_letterbox needs TensorRT, not {self.backend.name}")
+                loaded = augmented(loaded, None if tta is True else tta)
             if gpu_letterbox and scaled_decode:
                 raise SettingError("gpu_letterbox resizes whole images: no scaled_decode with it")
-            self._thresholds({})  # a wrong one is told now, not at the first image
-            self.size = self._network_size(size)
-            dynamic = self.spec.dynamic_size
-            if shape == "rect" and not dynamic:
-                raise SettingError('shape="rect" needs a graph exported with `--dynamic`')
+            contract = loaded.spec.contract
+            rectangular = contract.input.dynamic if shape == "auto" else shape == "rect"
+            self.pipeline = Pipeline(
+                contract, loaded, size=size, rectangular=rectangular, gpu_letterbox=gpu_letterbox
+            )
+            self._thresholds({})  # a wrong one is reported now, not at the first image
         except Exception:
-            self.backend.close()
+            loaded.close()
             raise
-        self._rectangular = dynamic if shape == "auto" else shape == "rect"
-        self._batch = self.spec.batch or min(batch, getattr(self.backend, "max_batch", batch))
-        self._scratch = _Scratch()
-        self._gpu_letterbox, self._scaled = gpu_letterbox, scaled_decode
+        self.size = self.pipeline.size
+        self._batch = self.spec.batch or min(batch, getattr(loaded, "max_batch", batch))
+        self._scaled = scaled_decode
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the network."""
+        backend: Backend = self.pipeline.backend
+        return backend
+
+    @backend.setter
+    def backend(self, backend: Backend) -> None:
+        self.pipeline = self.pipeline.on(backend)
 
     @property
     def spec(self) -> ModelSpec:
@@ -175,21 +184,56 @@ class Detector(ContextManager):
             ImageError: an image cannot be used.
             SettingError, UnknownClassError: a wrong override.
         """
-        thresholds = self._thresholds(overrides)
-        tiles = thresholds.pop("tiles")
+        thresholds, tiles = self._thresholds(overrides)
         many = isinstance(images, list | tuple)
         read = self._read(images if many else [images], self._scaled and tiles is None)
-        if tiles is None:
-            results = self._detect(read, thresholds)
-        else:
-            merging = {key: thresholds[key] for key in ("iou", "max_det", "agnostic")}
-            results = [
-                detect_tiled(
-                    lambda views: self._detect(map(_whole, views), thresholds), im, tiles, **merging
-                )
-                for im, _ in read
-            ]
+        results = self._results(read, thresholds, tiles)
         return results if many else results[0]
+
+    def detect_each(
+        self, sources: Iterable[Any], *, on_error: Literal["raise", "keep"] = "raise",
+        **overrides: Unpack[CallOptions],
+    ) -> Iterator[tuple[Any, Pixels | None, Detections | ImageError]]:  # fmt: skip
+        """Detect in any number of images, a batch at a time in memory.
+
+        Args:
+            sources: what `yolov4sdk.imaging.images.read_image` takes, each.
+            on_error: "keep" gives the error of an image that cannot be read in the place of its
+                detections and goes on; "raise" raises it in its turn.
+            **overrides: as for `__call__`.
+
+        Yields:
+            The source, its pixels (uint8 BGR [H, W, 3]; None where it cannot be read) and its
+            Detections or ImageError, in the order of the sources.
+
+        Raises:
+            ImageError: an image cannot be used, and `on_error` is "raise".
+            SettingError, UnknownClassError: a wrong override.
+        """
+        if on_error not in ("raise", "keep"):
+            raise SettingError(f'on_error must be "raise" or "keep", got {on_error!r}')
+        thresholds, tiles = self._thresholds(overrides)
+
+        def read(source: Any) -> tuple[Any, Pixels | ImageError]:
+            try:
+                return source, read_image(source, self._color, self._allow_urls)
+            except ImageError as error:
+                if on_error == "raise":
+                    raise
+                return source, error
+
+        def each() -> Iterator[tuple[Any, Pixels | None, Detections | ImageError]]:
+            pictures = ahead(read, sources, 2 * self._batch, min(available_cpus(), 4))
+            while batch := list(islice(pictures, self._batch)):
+                good = [_whole(image) for _, image in batch if isinstance(image, np.ndarray)]
+                found = iter(self._results(good, thresholds, tiles))
+                for source, image in batch:
+                    if isinstance(image, ImageError):
+                        yield source, None, image
+                    else:
+                        yield source, image, next(found)
+
+        return each()
 
     def stream(
         self,
@@ -245,7 +289,7 @@ class Detector(ContextManager):
     @property
     def rectangular(self) -> bool:
         """Whether canvases shrink to the smallest multiple of the stride; see `shape`."""
-        return self._rectangular
+        return self.pipeline.rectangular
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run the network alone; see `Backend.infer`."""
@@ -291,8 +335,25 @@ class Detector(ContextManager):
             return map(read, images)
         return ahead(read, images, 2 * self._batch, min(available_cpus(), len(images), 4))
 
+    def _results(
+        self,
+        images: Iterable[tuple[Pixels, Size]],
+        thresholds: Thresholds,
+        tiles: Tiling | None,
+    ) -> list[Detections]:
+        """Detections of each image, found in tiles or as a whole."""
+        if tiles is None:
+            return self._detect(images, thresholds)
+        return [
+            detect_tiled(
+                lambda views: self._detect(map(_whole, views), thresholds), image, tiles,
+                iou=thresholds.overlap, max_det=thresholds.max_det, agnostic=thresholds.agnostic,
+            )
+            for image, _ in images
+        ]  # fmt: skip
+
     def _detect(
-        self, images: Iterable[tuple[Pixels, Size]], thresholds: dict[str, Any]
+        self, images: Iterable[tuple[Pixels, Size]], thresholds: Thresholds
     ) -> list[Detections]:
         """Detections of each image, uint8 BGR [H, W, 3] and its whole size, in their order.
 
@@ -303,12 +364,12 @@ class Detector(ContextManager):
 
         def run(canvas: Size) -> None:
             indices, batch, plans = zip(*waiting.pop(canvas), strict=True)
-            outputs = self._run(batch, plans)
+            outputs = self.pipeline.detect(batch, plans)
             for row, (i, plan) in enumerate(zip(indices, plans, strict=True)):
                 found[i] = self._detections(outputs, row, plan, thresholds)
 
         for i, (image, source) in enumerate(images):
-            plan = self._plan(source)
+            plan = self.pipeline.plan(source)
             group = waiting.setdefault(plan.canvas, [])
             group.append((i, image, plan))
             if len(group) == self._batch:
@@ -317,46 +378,13 @@ class Detector(ContextManager):
             run(canvas)
         return [found[i] for i in range(len(found))]
 
-    def _thresholds(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    def _thresholds(self, overrides: Mapping[str, Any]) -> tuple[Thresholds, Tiling | None]:
+        """The settings with those of one call, checked."""
         settings = {**self._settings, **read_options(overrides)}
-        if settings["classes"] is not None:
-            settings["classes"] = resolve_classes(settings["classes"], self.names)
-        settings["conf"] = resolve_conf(settings["conf"], self.names)
-        settings["tiles"] = check_tiling(settings["tiles"], self.spec.max_stride)
-        check_thresholds(settings["conf"], settings["iou"], settings["max_det"])
-        if settings["multi_label"] and not self.spec.contract.output.per_class:
-            raise SettingError(
-                f"multi_label needs all scores; this graph gives {self.spec.outputs}"
-            )
-        return settings
-
-    def _network_size(self, size: int | tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
-            return self.spec.input_size
-        chosen = self.spec.check_size((size, size) if isinstance(size, int) else size)
-        if not self.spec.dynamic_size and chosen != self.spec.input_size:
-            raise SettingError(
-                f"this graph takes {self.spec.input_size} (height, width) alone, got {chosen}; "
-                "export with `--dynamic` for other sizes"
-            )
-        return chosen
-
-    def _plan(self, source: Size) -> Letterbox:
-        return letterbox_plan(
-            source, self.size, rectangular=self._rectangular, stride=self.spec.max_stride,
-            resize=self.spec.contract.input.resize,
-        )  # fmt: skip
-
-    def _run(self, images: Sequence[NDArray[np.uint8]], plans: Sequence[Letterbox]) -> Outputs:
-        if self._gpu_letterbox:
-            backend: Any = self.backend
-            outputs: Outputs = backend.infer_images(images, plans, bgr=True)
-            return outputs
-        shape = (len(images), *plans[0].canvas, 3)
-        canvas = self._scratch.array("canvas", shape, np.uint8)
-        for image, plan, row in zip(images, plans, canvas, strict=True):
-            letterbox(image, plan, row, resize=self.spec.contract.input.resize)
-        return self.run_canvases(canvas)
+        tiles = check_tiling(settings.pop("tiles"), self.spec.max_stride)
+        output = self.spec.contract.output
+        merging = tiles is not None
+        return Thresholds(**settings).resolved(self.names, output, merging=merging), tiles
 
     def run_canvases(self, canvas: NDArray[np.uint8]) -> Outputs:
         """Run images that are letterboxed already, as the service's decoders do it.
@@ -364,14 +392,7 @@ class Detector(ContextManager):
         Args:
             canvas: uint8 BGR [B, H, W, 3]; rows that a graph of fixed batch lacks are added.
         """
-        fixed = self.spec.batch
-        if fixed is not None and len(canvas) < fixed:
-            empty = np.zeros((fixed - len(canvas), *canvas.shape[1:]), np.uint8)
-            canvas = np.concatenate((canvas, empty))
-        batch, height, width, _ = canvas.shape
-        taken = self.spec.contract.input
-        out = self._scratch.array("input", taken.shape(batch, (height, width)), taken.dtype)
-        return self.backend.infer(to_input(canvas, taken, bgr=True, out=out))
+        return self.pipeline.run(self.pipeline.input(canvas))
 
     def detections(
         self, outputs: Outputs, row: int, plan: Letterbox, **overrides: Any
@@ -382,20 +403,15 @@ class Detector(ContextManager):
             plan: how the row was letterboxed.
             **overrides: as of a call; a row is a whole image, so tiles play no part.
         """
-        thresholds = self._thresholds(overrides)
-        thresholds.pop("tiles")
-        return self._detections(outputs, row, plan, thresholds)
+        return self._detections(
+            outputs, row, plan, self._thresholds({**overrides, "tiles": None})[0]
+        )
 
     def _detections(
-        self, outputs: Outputs, row: int, plan: Letterbox, thresholds: dict[str, Any]
+        self, outputs: Outputs, row: int, plan: Letterbox, thresholds: Thresholds
     ) -> Detections:
-        boxes, scores = outputs.boxes[row], outputs.scores[row]
-        if outputs.class_ids is None:
-            xyxy, kept, ids = nms(boxes, scores, **thresholds)
-        else:
-            options = {k: v for k, v in thresholds.items() if k != "multi_label"}
-            xyxy, kept, ids = suppress(boxes, scores, outputs.class_ids[row], **options)
-        return Detections(plan.to_source(xyxy), kept, ids, self.names, plan.source)
+        xyxy, scores, ids = self.pipeline.finish(outputs, row, plan, thresholds)
+        return Detections(xyxy, scores, ids, self.names, plan.source)
 
 
 def _made(kind: type[Detector], model: Any, arguments: dict[str, Any]) -> Detector:
@@ -404,20 +420,6 @@ def _made(kind: type[Detector], model: Any, arguments: dict[str, Any]) -> Detect
 
 def _whole(image: Pixels) -> tuple[Pixels, Size]:
     return image, (image.shape[0], image.shape[1])
-
-
-class _Scratch(threading.local):
-    """Arrays that a thread uses again: fresh memory costs a page fault every 4 KB."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """An array of this shape with any content."""
-        found = self._arrays.get(name)
-        if found is None or found.shape != shape:
-            found = self._arrays[name] = np.empty(shape, dtype)
-        return found
 
 
 def _load_default(

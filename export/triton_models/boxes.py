@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
+from yolov4sdk.conventions import Outputs
 from yolov4sdk.imaging.preprocess import Letterbox
-from yolov4sdk.results.postprocess import nms, suppress
+from yolov4sdk.pipeline import Pipeline
+from yolov4sdk.results.thresholds import Thresholds
 
 OUTPUTS = ("boxes", "scores", "class_ids", "count")
 
@@ -18,16 +21,16 @@ class TritonPythonModel:
     """NMS and the way back; rows behind `count` are unused: score 0, class id -1."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the thresholds from the configuration."""
+        """Read the spec and the thresholds from the configuration."""
         parameters = json.loads(args["model_config"])["parameters"]
-
-        def value(name: str) -> float:
-            return float(parameters[name]["string_value"])
-
-        self.max_det = int(value("max_det"))
-        self.options: dict[str, Any] = {
-            "conf": value("conf"), "iou": value("iou"), "max_det": self.max_det,
-        }  # fmt: skip
+        texts = {name: value["string_value"] for name, value in parameters.items()}
+        spec = ModelSpec.from_json(texts[METADATA_KEY]).decoded()
+        output = spec.contract.output
+        iou = None if output.suppressed else float(texts["iou"])
+        self.max_det = int(texts["max_det"])
+        chosen = Thresholds(conf=float(texts["conf"]), iou=iou, max_det=self.max_det)
+        self.thresholds = chosen.resolved(spec.names, output)
+        self.pipeline = Pipeline(spec.contract)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response a request, of as many rows as its images."""
@@ -38,11 +41,7 @@ class TritonPythonModel:
             found = pb_utils.get_input_tensor_by_name(request, name)
             return None if found is None else found.as_numpy()
 
-        raw_boxes, raw_scores, raw_ids = (
-            tensor("raw_boxes"),
-            tensor("raw_scores"),
-            tensor("raw_ids"),
-        )
+        outputs = Outputs(tensor("raw_boxes"), tensor("raw_scores"), tensor("raw_ids"))
         geometry = tensor("geometry")
         batch = len(geometry)
         boxes = np.zeros((batch, self.max_det, 4), np.float32)
@@ -52,12 +51,9 @@ class TritonPythonModel:
         for i in range(batch):
             sizes = geometry[i].reshape(4, 2).tolist()
             plan = Letterbox(*((height, width) for height, width in sizes))
-            if raw_ids is None:
-                xyxy, kept, ids = nms(raw_boxes[i], raw_scores[i], **self.options)
-            else:
-                xyxy, kept, ids = suppress(raw_boxes[i], raw_scores[i], raw_ids[i], **self.options)
-            n = count[i, 0] = len(kept)
-            boxes[i, :n], scores[i, :n], class_ids[i, :n] = plan.to_source(xyxy), kept, ids
+            kept = self.pipeline.finish(outputs, i, plan, self.thresholds)
+            n = count[i, 0] = len(kept[1])
+            boxes[i, :n], scores[i, :n], class_ids[i, :n] = kept
         values = (boxes, scores, class_ids, count)
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, value) for name, value in zip(OUTPUTS, values, strict=True)]

@@ -44,7 +44,9 @@ def detect(
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
     size: Annotated[int | None, typer.Option(help="Long side of the network input.")] = None,
     conf: Annotated[str, typer.Option(help="Least score, also by class: 0.3,person=0.4.")] = "0.25",
-    iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.45,
+    iou: Annotated[
+        float | None, typer.Option(help="Overlap above which the lesser box goes (0.45).")
+    ] = None,
     max_det: Annotated[int, typer.Option(help="Boxes an image at most.")] = 300,
     classes: Annotated[str | None, typer.Option(help="Names or ids: person,dog,2.")] = None,
     agnostic: Annotated[bool, typer.Option(help="NMS across classes.")] = False,
@@ -130,6 +132,4 @@ def detect(
             )  # fmt: skip
         return
     with detector:
-        detect_images(
-            detector, found, results, make_effects(), output=output, as_json=as_json, batch=batch
-        )
+        detect_images(detector, found, results, make_effects(), output=output, as_json=as_json)

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import typer
@@ -18,7 +18,7 @@ from ..detections import Detections
 from ..detector import Detector
 from ..errors import ImageError
 from ..imaging.draw import write_image
-from ..imaging.images import SUFFIXES, public_url, read_image
+from ..imaging.images import SUFFIXES, public_url
 from ..imaging.sources import Found
 from ..system.files import printable
 from ..system.outputs import Outputs, result_names
@@ -27,7 +27,6 @@ from .effects import Effects
 
 Source = Path | str
 """A file, or the address of an image."""
-S = TypeVar("S", Path, Path | str)
 
 SHOWN: Final = 20
 """Images whose counts are printed."""
@@ -120,7 +119,6 @@ def detect_images(
     *,
     output: Path,
     as_json: bool,
-    batch: int,
 ) -> None:
     """Detect in all images and write the results; exit code 1 where some could not be read."""
     console = messages()
@@ -130,9 +128,9 @@ def detect_images(
     ]
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("detecting", total=len(sources))
-        for path, image, result in run(detector, sources, batch):
+        for path, image, result in detector.detect_each(sources, on_error="keep"):
             progress.advance(task)
-            if isinstance(result, ImageError):
+            if image is None or isinstance(result, ImageError):
                 broken.append((path, str(result)))
                 continue
             image, result = effects(image, result)
@@ -149,22 +147,6 @@ def detect_images(
         failed(console, printable(reason))
     if broken:
         raise typer.Exit(1)
-
-
-def run(
-    detector: Detector, paths: Sequence[S], batch: int
-) -> Iterator[tuple[S, Any, Detections | ImageError]]:
-    """Source, pixels and detections of each image, or the error of one that cannot be read."""
-    for start in range(0, len(paths), batch):
-        good: list[tuple[S, Any]] = []
-        for path in paths[start : start + batch]:
-            try:
-                good.append((path, read_image(path, allow_urls=True)))
-            except ImageError as error:
-                yield path, None, error
-        results = detector([image for _, image in good])
-        for (path, image), result in zip(good, results, strict=True):
-            yield path, image, result
 
 
 def _shown(source: Source) -> str:

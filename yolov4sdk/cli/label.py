@@ -18,7 +18,6 @@ from ..errors import ImageError, SettingError
 from ..imaging.sources import search
 from ..system.files import check_new_folder, printable
 from .console import failed, messages
-from .detect_images import run
 from .options import parse_classes, parse_conf
 
 
@@ -30,7 +29,9 @@ def label(
     ] = None,
     form: Annotated[str, typer.Option("--format", help="yolo, coco or voc.")] = "yolo",
     conf: Annotated[str, typer.Option(help="Least score, also by class: 0.4,person=0.5.")] = "0.4",
-    iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.45,
+    iou: Annotated[
+        float | None, typer.Option(help="Overlap above which the lesser box goes (0.45).")
+    ] = None,
     classes: Annotated[
         str | None, typer.Option(help="Names or ids: person,dog,2; they get the ids 0, 1, ...")
     ] = None,
@@ -77,7 +78,7 @@ def label(
     broken = [f"{path} cannot be read: {why}" for path, why in images_found.unreadable.items()]
     with detector, Progress(console=console, transient=True) as progress:
         task = progress.add_task("labelling", total=len(images_found.files))
-        for path, _, result in run(detector, images_found.files, batch):
+        for path, _, result in detector.detect_each(images_found.files, on_error="keep"):
             progress.advance(task)
             if isinstance(result, ImageError):
                 broken.append(str(result))

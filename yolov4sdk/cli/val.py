@@ -41,7 +41,9 @@ def val(
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
     batch: Annotated[int, typer.Option(help="Images a run.")] = 16,
     conf: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.001,
-    iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.65,
+    iou: Annotated[
+        float | None, typer.Option(help="Overlap above which the lesser box goes (0.65).")
+    ] = None,
     max_det: Annotated[int, typer.Option(help="Boxes an image at most.")] = 300,
     square: Annotated[
         bool, typer.Option("--square", help="Square canvases instead of the smallest ones.")

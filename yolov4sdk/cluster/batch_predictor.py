@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from ..detections import Detections
 from ..detector import Detector
 from ..errors import ImageError
-from ..imaging.images import decode
 
 if TYPE_CHECKING:
     import pyarrow
@@ -57,21 +56,23 @@ class BatchPredictor:
         """
         import pyarrow
 
-        images: list[Any] = []
         errors = _column(table, "error")
-        for i, data in enumerate(table["bytes"]):
-            if errors[i] is None:
-                try:
-                    images.append(decode(data.as_py() or b"", "the image"))
-                except ImageError as error:
-                    errors[i] = str(error)
-        found = iter(self.detector(images))
-        rows = [row(next(found)) if error is None else failed_row(error) for error in errors]
+        encoded = [
+            data.as_py() or b""
+            for data, error in zip(table["bytes"], errors, strict=True)
+            if error is None
+        ]
+        found = (result for _, _, result in self.detector.detect_each(encoded, on_error="keep"))
+        rows = [_row_of(next(found)) if error is None else failed_row(error) for error in errors]
         kept = table.select([c for c in table.column_names if c not in ("bytes", "error")])
         results = pyarrow.Table.from_pylist(rows, result_schema())
         for field, column in zip(results.schema, results.columns, strict=True):
             kept = kept.append_column(field, column)
         return kept
+
+
+def _row_of(result: Detections | ImageError) -> dict[str, Any]:
+    return failed_row(str(result)) if isinstance(result, ImageError) else row(result)
 
 
 def row(found: Detections) -> dict[str, Any]:

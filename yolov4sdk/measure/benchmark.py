@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..backends import Backend, Outputs, load_backend
 from ..contract.spec import ModelSpec
 from ..errors import MissingExtraError, SettingError, YOLOv4Error
-from ..imaging.preprocess import letterbox, letterbox_plan, to_input
 from ..imaging.synthetic import drawn_image
-from ..results.postprocess import nms, suppress
+from ..pipeline import Pipeline
+from ..results.thresholds import Thresholds
 from ..system.files import atomic_write
 from .timing import alternate
 
@@ -88,13 +88,13 @@ class _Loaded:
         self.backend: Backend = load_backend(case.model, case.backend, device, case.precision)
         try:
             spec = self.backend.spec
-            self.batch = case.batch or spec.batch or 1
-            self.size = spec.check_size(case.size or spec.input_size)
-            if not spec.dynamic_size and self.size != spec.input_size:
-                raise SettingError(f"the graph takes {spec.input_size} alone, not {self.size}")
+            self._pipeline = Pipeline(spec.contract, self.backend, size=case.size)
+            self.batch, self.size = case.batch or spec.batch or 1, self._pipeline.size
             if spec.batch not in (None, self.batch):
                 raise SettingError(f"the graph takes batches of {spec.batch}, not {self.batch}")
-            self._source = source
+            self._images = [source] * self.batch
+            self._plan = self._pipeline.plan((source.shape[0], source.shape[1]))
+            self._thresholds = Thresholds().resolved(spec.names, spec.contract.output)
             self.input = self.preprocess()
             self.outputs = self.infer()
         except Exception:
@@ -105,28 +105,16 @@ class _Loaded:
 
     def preprocess(self) -> NDArray[Any]:
         """Letterbox and normalise a batch of the same picture."""
-        spec = self.backend.spec
-        plan = letterbox_plan(self._source.shape[:2], self.size, stride=spec.max_stride)
-        canvas = np.empty((self.batch, *self.size, 3), np.uint8)
-        for row in canvas:
-            letterbox(self._source, plan, row)
-        return to_input(canvas, spec.contract.input, bgr=True)
+        return self._pipeline.prepare(self._images, [self._plan] * self.batch)
 
     def infer(self) -> Outputs:
         """The network alone."""
-        return self.backend.infer(self.input)
+        return self._pipeline.run(self.input)
 
     def postprocess(self) -> None:
         """NMS and the way back to the picture's own pixels, of the batch that was found."""
-        boxes, scores, class_ids = self.outputs
-        stride = self.backend.spec.max_stride
-        plan = letterbox_plan(self._source.shape[:2], self.size, stride=stride)
         for row in range(self.batch):
-            if class_ids is None:
-                found = nms(boxes[row], scores[row])
-            else:
-                found = suppress(boxes[row], scores[row], class_ids[row])
-            plan.to_source(found[0])
+            self._pipeline.finish(self.outputs, row, self._plan, self._thresholds)
 
 
 def benchmark(

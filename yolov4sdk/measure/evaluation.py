@@ -8,22 +8,17 @@ print_result(result)
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yolov4sdk.backends.base import Backend, Outputs
-from yolov4sdk.contract.contract import float_input
+from yolov4sdk.backends.base import Backend
 from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.errors import DatasetError, SettingError
-from yolov4sdk.imaging.images import read_image, read_scaled
-from yolov4sdk.imaging.preprocess import Letterbox, letterbox, letterbox_plan, place, to_input
-from yolov4sdk.measure.classes import SharedClasses, share_classes
+from yolov4sdk.measure.classes import share_classes
 from yolov4sdk.measure.metrics import (
     CocoMetrics,
     Curves,
@@ -33,13 +28,17 @@ from yolov4sdk.measure.metrics import (
     confidence_curves,
     confusion_matrix,
 )
-from yolov4sdk.results.postprocess import check_thresholds, nms, suppress
+from yolov4sdk.measure.predict import Canvases, function_contract, predict
+from yolov4sdk.pipeline import Pipeline
+from yolov4sdk.results.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from yolov4sdk.contract.spec import ModelSpec
 
+IOU: Final = 0.65
+"""The authors' overlap."""
 Infer: TypeAlias = Callable[[NDArray[np.float32]], tuple[NDArray[Any], NDArray[Any]]]
 """float32 RGB [B, 3, H, W] in 0..1 -> boxes [B, N, 4] xyxy in its pixels, scores [B, N, C]."""
 
@@ -129,7 +128,7 @@ def evaluate(
     size: int | None = None,
     rectangular: bool = True,
     conf: float = 0.001,
-    iou: float = 0.65,
+    iou: float | None = None,
     max_det: int = 300,
     batch: int = 16,
     stride: int = 32,
@@ -150,7 +149,8 @@ def evaluate(
         size: the long side, pixels; None is the backend's input size, 640 for a function.
         rectangular: smallest canvases; False is square ones.
         conf: detections score more than this.
-        iou: overlap above which NMS drops the lesser box.
+        iou: overlap above which NMS drops the lesser box; None is 0.65. A graph that suppresses
+            boxes itself takes none.
         max_det: detections kept of an image.
         batch: images of a batch; a graph with a fixed batch gets that.
         stride: the network's largest stride; a backend's own is taken when it has a spec.
@@ -160,12 +160,11 @@ def evaluate(
         progress: called with (images done, all images) after each batch.
 
     Raises:
-        SettingError: a threshold or size outside its range.
+        SettingError: a threshold or size outside its range, or without effect on the graph.
         DatasetError: there are no images, or they show a class that the backend does not know.
         ImageError: an image cannot be read.
         MissingExtraError: faster-coco-eval is not installed.
     """
-    check_thresholds(conf, iou, max_det)
     if not len(dataset):
         raise DatasetError("there are no images to evaluate on")
     spec: ModelSpec | None = getattr(infer, "spec", None)
@@ -174,14 +173,18 @@ def evaluate(
         shared, dataset = share_classes(spec.names, dataset, class_map)
     elif class_map:
         raise SettingError("class_map needs a backend, whose classes have names")
-    canvases = _Canvases.of(spec, size, rectangular, stride)
-    fixed_batch = spec.batch if spec is not None else None
-    batch = fixed_batch or batch
+    contract = spec.contract if spec is not None else function_contract(size, stride)
+    if iou is None and not contract.output.suppressed:
+        iou = IOU
+    per_class = contract.output.per_class
+    thresholds = Thresholds(conf, iou, max_det, multi_label=per_class).resolved((), contract.output)
+    canvases = Canvases.of(Pipeline(contract, infer, average=True), size, rectangular)
+    batch = contract.batch or batch
     if batch < 1:
         raise SettingError(f"batch must be at least 1, got {batch}")
-    run = _Runner(infer, spec, conf, iou, max_det, fixed_batch, shared)
-    batches = _batches(dataset, canvases, batch, scaled_decode)
-    predictions, seconds = _detect(run, batches, len(dataset), progress)
+    predictions, seconds = predict(
+        canvases, dataset, thresholds, batch, scaled_decode, shared, progress
+    )
     return EvaluationResult(
         names=dataset.names,
         images=len(dataset),
@@ -203,158 +206,6 @@ def evaluate(
         dataset=dataset,
         notes=shared.notes() if shared is not None else [],
     )
-
-
-def _detect(
-    run: _Runner,
-    batches: Iterable[tuple[list[int], list[Letterbox], NDArray[np.uint8]]],
-    count: int,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[Prediction], dict[str, float]]:
-    """Predictions in the data set's order, and the seconds that the parts of the work took."""
-    found: dict[int, Prediction] = {}
-    seconds = {"load": 0.0, "infer": 0.0, "nms": 0.0}
-    clock = time.perf_counter()
-    for indices, plans, pixels in batches:
-        seconds["load"] += time.perf_counter() - clock
-        found.update(zip(indices, run(pixels, plans, seconds), strict=True))
-        if progress is not None:
-            progress(len(found), count)
-        clock = time.perf_counter()
-    return [found[index] for index in range(count)], seconds
-
-
-@dataclass(frozen=True)
-class _Canvases:
-    """Where the images of a batch are put. `size` is the long side, or a fixed (height, width)."""
-
-    size: int | tuple[int, int]
-    rectangular: bool
-    stride: int
-
-    @classmethod
-    def of(
-        cls, spec: ModelSpec | None, size: int | None, rectangular: bool, stride: int
-    ) -> _Canvases:
-        if spec is None:
-            size = size or 640
-        else:
-            stride = spec.max_stride
-            if not spec.dynamic_size:
-                if size not in (None, *spec.input_size):
-                    raise SettingError(
-                        f"the graph has the fixed size {spec.input_size}; size {size} needs one "
-                        "with dynamic size"
-                    )
-                return cls(spec.input_size, False, stride)
-            size = size or max(spec.input_size)
-        if size < stride or size % stride:
-            low = max(size // stride, 1) * stride
-            raise SettingError(
-                f"size {size} is no multiple of the stride {stride}; {low} and {low + stride} are"
-            )
-        return cls(size, rectangular, stride)
-
-    def plans(self, sizes: NDArray[np.int32]) -> list[Letterbox]:
-        """One plan for each image (height, width) of a batch; all have one canvas."""
-        sources = [(int(h), int(w)) for h, w in sizes]
-        if isinstance(self.size, tuple):
-            return [letterbox_plan(s, self.size, stride=self.stride) for s in sources]
-        if not self.rectangular:
-            square = (self.size, self.size)
-            return [letterbox_plan(s, square, stride=self.stride) for s in sources]
-        long = self.size
-        plans = [letterbox_plan(s, (long, long), stride=self.stride) for s in sources]
-        tallest, widest = np.array([[long * n / max(s) for n in s] for s in sources]).max(axis=0)
-        canvas = (self._padded(tallest), self._padded(widest))
-        return [place(plan.source, plan.resized, canvas) for plan in plans]
-
-    def _padded(self, side: float) -> int:
-        """The authors' rule (spec): half a stride more than needed, rounded up to a stride."""
-        return math.ceil(side / self.stride + 0.5) * self.stride
-
-
-def _batches(
-    dataset: DetectionDataset, canvases: _Canvases, batch: int, scaled: bool
-) -> Iterator[tuple[list[int], list[Letterbox], NDArray[np.uint8]]]:
-    """Indices, plans and BGR canvases uint8 [B, H, W, 3]; read one batch ahead in threads."""
-    order = np.argsort(dataset.sizes[:, 0] / dataset.sizes[:, 1], kind="stable").tolist()
-    parts = [order[i : i + batch] for i in range(0, len(order), batch)]
-
-    def fill(index: int, plan: Letterbox, out: NDArray[np.uint8]) -> None:
-        path = dataset.images[index]
-        image = read_scaled(path, plan.resized)[0] if scaled else read_image(path)
-        letterbox(image, plan, out=out, area=True)
-
-    with ThreadPoolExecutor(2) as pool:
-
-        def start(indices: list[int]) -> tuple[list[Letterbox], NDArray[np.uint8], list[Any]]:
-            plans = canvases.plans(dataset.sizes[indices])
-            pixels = np.empty((len(indices), *plans[0].canvas, 3), np.uint8)
-            rows = zip(indices, plans, pixels, strict=True)
-            return plans, pixels, [pool.submit(fill, *row) for row in rows]
-
-        started = start(parts[0])
-        for number, indices in enumerate(parts):
-            plans, pixels, jobs = started
-            if number + 1 < len(parts):
-                started = start(parts[number + 1])
-            for job in jobs:
-                job.result()
-            yield indices, plans, pixels
-
-
-class _Runner:
-    """From canvases to predictions in the images' own pixels."""
-
-    def __init__(
-        self,
-        infer: Infer | Backend,
-        spec: ModelSpec | None,
-        conf: float,
-        iou: float,
-        max_det: int,
-        fixed_batch: int | None,
-        shared: SharedClasses | None,
-    ) -> None:
-        self._infer: Any = getattr(infer, "infer", infer)
-        self._form = spec.contract.input if spec is not None else float_input()
-        # A graph that ends in NMS has done it; its boxes only need sorting.
-        self._iou = 1.0 if spec is not None and spec.contract.output.suppressed else iou
-        self._conf, self._max_det = conf, max_det
-        self._batch = fixed_batch
-        self._shared = shared
-
-    def __call__(
-        self, pixels: NDArray[np.uint8], plans: Sequence[Letterbox], seconds: dict[str, float]
-    ) -> list[Prediction]:
-        """One prediction for each plan; adds to seconds["infer"] and seconds["nms"]."""
-        begin = time.perf_counter()
-        images = to_input(pixels, self._form, bgr=True)
-        if self._batch is not None and len(images) < self._batch:
-            images = np.resize(images, (self._batch, *images.shape[1:]))  # repeats; cut off below
-        outputs = Outputs(*self._infer(images))
-        middle = time.perf_counter()
-        result = []
-        options: dict[str, Any] = {"conf": self._conf, "iou": self._iou, "max_det": self._max_det}
-        for row, plan in enumerate(plans):
-            boxes, scores, class_ids = _row(outputs, row, self._shared)
-            if class_ids is None:
-                kept = nms(boxes, scores, multi_label=True, **options)
-            else:
-                kept = suppress(boxes, scores, class_ids, **options)
-            result.append(Prediction(plan.to_source(kept[0]), kept[1], kept[2]))
-        seconds["infer"] += middle - begin
-        seconds["nms"] += time.perf_counter() - middle
-        return result
-
-
-def _row(outputs: Outputs, row: int, shared: SharedClasses | None) -> tuple[Any, Any, Any]:
-    """Boxes, scores and class ids of one image of a batch, in the classes that are measured."""
-    if shared is not None and not shared.same:
-        return shared.select(outputs, row)
-    ids = outputs.class_ids
-    return outputs.boxes[row], outputs.scores[row], None if ids is None else ids[row]
 
 
 def print_result(result: EvaluationResult, console: Console | None = None) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends import Outputs, load_backend
+from ..contract.contract import Resize
 from ..contract.spec import ModelSpec
 from ..errors import SettingError, TensorError
 from ..imaging.images import read_image
-from ..imaging.preprocess import letterbox, letterbox_plan, to_input
+from ..imaging.preprocess import LETTERBOX, letterbox, letterbox_plan
+from ..pipeline import Pipeline
 from ..results.postprocess import box_iou, nms, suppress
 
 MATCH_IOU: Final = 0.9
@@ -188,7 +190,7 @@ def compare_artefacts(
                 read_image(image) if isinstance(image, str | Path) else image
                 for image in images[start : start + CHUNK]
             ]
-            canvases = canvas_batch(pixels, canvas)
+            canvases = canvas_batch(pixels, canvas, loaded[0].spec.contract.input.resize)
             reference, *others = [run(backend, canvases) for backend in loaded]
             parts.append([compare(reference, other, conf=conf, iou=iou) for other in others])
     return [merge(column) for column in zip(*parts, strict=True)]
@@ -208,27 +210,27 @@ def merge(parts: Sequence[Agreement]) -> Agreement:
     )
 
 
-def canvas_batch(images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
+def canvas_batch(
+    images: Sequence[NDArray[np.uint8]], size: tuple[int, int], resize: Resize = LETTERBOX
+) -> NDArray[np.uint8]:
     """Letterbox images [H, W, 3] into one batch, uint8 [B, height, width, 3]."""
     stride = int(np.gcd(*size))  # the size is what counts here; the graphs check their own stride
-    plans = [letterbox_plan(image.shape[:2], size, stride=stride) for image in images]
-    return np.stack([letterbox(i, p) for i, p in zip(images, plans, strict=True)])
+    plans = [letterbox_plan(i.shape[:2], size, stride=stride, resize=resize) for i in images]
+    return np.stack([letterbox(i, p, resize=resize) for i, p in zip(images, plans, strict=True)])
 
 
 def run(runner: Runner, canvases: NDArray[np.uint8], batch: int = 1) -> Result:
     """Run canvases (uint8 BGR [n, H, W, 3]) in batches, and join the outputs.
 
-    A graph of a fixed batch size gets that size, filled up with the last image.
+    A graph of a fixed batch size gets that size.
     """
-    spec = runner.spec
-    batch = spec.batch or batch
+    pipeline = Pipeline(runner.spec.contract, runner)
+    batch = runner.spec.batch or batch
     parts: list[Outputs] = []
     for start in range(0, len(canvases), batch):
         part = canvases[start : start + batch]
         used = len(part)
-        if spec.batch is not None:
-            part = np.concatenate((part, np.repeat(part[-1:], batch - used, axis=0)))
-        boxes, scores, ids = runner.infer(to_input(part, spec.contract.input, bgr=True))
+        boxes, scores, ids = pipeline.run(pipeline.input(part))
         parts.append(Outputs(boxes[:used], scores[:used], None if ids is None else ids[:used]))
     ids_parts = [part.class_ids for part in parts if part.class_ids is not None]
     joined = Outputs(
@@ -236,7 +238,7 @@ def run(runner: Runner, canvases: NDArray[np.uint8], batch: int = 1) -> Result:
         np.concatenate([part.scores for part in parts]),
         np.concatenate(ids_parts) if ids_parts else None,
     )
-    return Result(joined, spec.outputs)
+    return Result(joined, runner.spec.outputs)
 
 
 def error(reference: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -275,6 +277,8 @@ def common_size(specs: Sequence[ModelSpec], size: tuple[int, int] | None) -> tup
 def _suppressed(result: Result, image: int, k: int | None, **thresholds: Any) -> Rows:
     """Detections of one image; k: a full output is cut to its best k rows first."""
     boxes, scores, class_ids = result.outputs
+    if result.form == "nms":
+        thresholds["iou"] = None
     if class_ids is not None:
         return suppress(boxes[image], scores[image], class_ids[image], **thresholds)
     if k is not None:

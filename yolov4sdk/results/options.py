@@ -19,7 +19,7 @@ class CallOptions(TypedDict, total=False):
     """Keyword options of `Detector.__call__` and `Detector.stream`; see `Detector`."""
 
     conf: float | Mapping[str | int, float]
-    iou: float
+    iou: float | None
     max_det: int
     classes: Classes
     agnostic: bool
@@ -73,7 +73,7 @@ def _read(name: str, value: Any) -> Any:
             return {key: number(f"conf of {key!r}", item) for key, item in value.items()}
         return number(name, value)
     if name == "iou":
-        return number(name, value)
+        return None if value is None else number(name, value)
     if name == "max_det":
         return whole_number(name, value)
     if name == "tiles":

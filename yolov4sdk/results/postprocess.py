@@ -24,7 +24,7 @@ def nms(
     scores: NDArray[np.float32],
     *,
     conf: Confidence = 0.25,
-    iou: float = 0.45,
+    iou: float | None = 0.45,
     max_det: int = 300,
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
@@ -40,7 +40,8 @@ def nms(
         scores: float32 [N, C], objectness x class probability, in 0..1.
         conf: candidates score more than this; float32 [C] gives each class its own, which
             is asked of a box's best class.
-        iou: intersection over union above which the lesser box goes.
+        iou: intersection over union above which the lesser box goes; None where no box goes for
+            its overlap (the graph has suppressed them itself).
         max_det: at most this many are kept.
         classes: class ids to keep; a box's best class is found before this filter.
         agnostic: boxes of different classes remove one another too.
@@ -66,7 +67,7 @@ def suppress(
     class_ids: NDArray[np.int64],
     *,
     conf: Confidence = 0.0,
-    iou: float = 0.45,
+    iou: float | None = 0.45,
     max_det: int = 300,
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
@@ -87,15 +88,18 @@ def suppress(
         boxes, scores, class_ids = boxes[chosen], scores[chosen], class_ids[chosen]
     order = np.argsort(-scores, kind="stable")
     boxes, scores, class_ids = boxes[order], scores[order], class_ids[order].astype(np.int64)
+    if iou is None:
+        return boxes[:max_det], scores[:max_det], class_ids[:max_det]
     greedy = _greedy_of_few if len(boxes) <= _FEW else _greedy
     keep = greedy(boxes, None if agnostic else class_ids, iou, max_det)
     return boxes[keep], scores[keep], class_ids[keep]
 
 
-def check_thresholds(conf: Confidence, iou: float, max_det: int) -> None:
+def check_thresholds(conf: Confidence, iou: float | None, max_det: int) -> None:
     """Raise SettingError unless 0 <= conf <= 1 (each), 0 <= iou <= 1 and max_det >= 1."""
     each = conf.tolist() if isinstance(conf, np.ndarray) else [conf]
-    for name, value in (*(("conf", value) for value in each), ("iou", iou)):
+    overlap = 0.0 if iou is None else iou
+    for name, value in (*(("conf", value) for value in each), ("iou", overlap)):
         if not 0 <= value <= 1:
             raise SettingError(f"{name} must be between 0 and 1, got {value!r}")
     if max_det < 1:

@@ -164,5 +164,12 @@ class _InTurn(ContextManager):
         with self._turn:
             return self._backend.infer(batch)
 
+    def infer_images(self, *images: Any, **options: Any) -> Outputs:
+        """As `TensorRtBackend.infer_images`, of a detector that letterboxes on the device."""
+        backend: Any = self._backend
+        with self._turn:
+            outputs: Outputs = backend.infer_images(*images, **options)
+            return outputs
+
     def close(self) -> None:
         """The detector's own to close."""
