@@ -64,7 +64,7 @@ def read_declaration(path: str | Path) -> Convention:
         return Convention(
             name, str(values.get("title", name)), str(values.get("source", path.name)),
             read(OutputContract, output, "output."), decode,
-            read(InputContract, values["input"], "input.") if values.get("input") else None,
+            read(InputContract, values["input"], "input.") if "input" in values else None,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise SpecError(f"{path}: {error}; see docs/conventions.md") from error
