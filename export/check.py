@@ -134,14 +134,14 @@ def judge(name: str, check: Check, precision: str, max_det: int) -> None:
     said = complaints(check.agreement, tolerance, max_det)
     if said:
         figures = (
-            f" The source's own rounding ({precision}, against {check.against}): boxes "
-            f"{own.boxes_max:.3g}, scores {own.scores_max:.3g}."
+            f"; the source's own rounding ({precision}, against {check.against}): boxes "
+            f"{own.boxes_max:.3g}, scores {own.scores_max:.3g}"
             if own is not None
             else ""
         )
         raise VerificationError(
             f"{name} differs from its source ({check.shown}, size {check.size}, "
-            f"batch {check.batch}): {'; '.join(said)}.{figures} The file was not kept"
+            f"batch {check.batch}): {'; '.join(said)}{figures}. The file was not kept"
         )
 
 

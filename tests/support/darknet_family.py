@@ -200,10 +200,10 @@ def attention(size: tuple[int, int]) -> str:
     w.add("sam", "from=-2")
     w.activation = "mish"
     w.conv(256, 3)
-    w.yolo((6, 7, 8), ANCHORS["csp"])
+    w.yolo((6, 7, 8), ANCHORS["csp"], 1.05, new_coords=False)
     w.route(below)
     w.conv(128, 3)
-    w.yolo((3, 4, 5), ANCHORS["csp"])
+    w.yolo((3, 4, 5), ANCHORS["csp"], 1.1, new_coords=False)
     return w.text
 
 
