@@ -17,6 +17,8 @@ from .errors import MissingExtraError, SettingError, TensorError, UnknownClassEr
 if TYPE_CHECKING:
     import supervision
 
+    from .imaging.draw import Style
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:
@@ -226,14 +228,19 @@ class Detections:
             crops.append(pixels[top:bottom, left:right].copy())
         return crops
 
-    def draw(self, image: Any) -> NDArray[np.uint8]:
-        """A copy of the source image with boxes, names and scores, uint8 BGR [H, W, 3]."""
+    def draw(self, image: Any, style: Style | None = None) -> NDArray[np.uint8]:
+        """A copy of the source image with boxes, names and scores, uint8 BGR [H, W, 3].
+
+        Args:
+            image: the source image, as `Detector` takes it (arrays: BGR).
+            style: width, letters, colours and labels; see `yolov4sdk.imaging.draw.Style`.
+        """
         from .imaging.draw import draw
 
-        return draw(self._pixels(image), self)
+        return draw(self._pixels(image), self, style)
 
-    def save(self, path: str | Path, image: Any) -> Path:
-        """Write the drawn image; the suffix sets the format.
+    def save(self, path: str | Path, image: Any, style: Style | None = None) -> Path:
+        """Write the drawn image; the suffix sets the format. `image` and `style` as for `draw`.
 
         Raises:
             SettingError: a suffix that OpenCV does not write, or the source image's own path.
@@ -242,7 +249,7 @@ class Detections:
 
         if isinstance(image, str | Path) and os.path.realpath(path) == os.path.realpath(image):
             raise SettingError(f"{path} is the source image; the drawn one needs another name")
-        return write_image(path, self.draw(image))
+        return write_image(path, self.draw(image, style))
 
     def _pixels(self, image: Any) -> NDArray[np.uint8]:
         from .imaging.images import read_image

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,12 +14,40 @@ from numpy.typing import NDArray
 from ..errors import SettingError
 from ..system.files import atomic_write
 from ..system.outputs import Writing
+from .labels import place_labels
+from .palette import PALETTE as PALETTE
+from .palette import Color, palette
 
-# BGR. Distinct on photographs and for most kinds of colour blindness (Okabe and Ito, 2008).
-PALETTE: Final = (
-    (0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240),
-    (178, 114, 0), (0, 94, 213), (167, 121, 204), (60, 60, 220),
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class Style:
+    """How boxes are drawn.
+
+    Attributes:
+        width: of the lines in pixels; None grows with the image.
+        letters: height of capital letters in pixels; None grows with the image.
+        colors: BGR by class id, used again from the start when they end; None is `palette`.
+        label: what a label says, some of "id" (of a track), "name" and "score", in this order.
+            Without any there are no labels.
+
+    Raises:
+        SettingError: a number that is not positive, or another part of a label.
+    """
+
+    width: int | None = None
+    letters: int | None = None
+    colors: Sequence[Color] | None = None
+    label: Sequence[str] = ("id", "name", "score")
+
+    def __post_init__(self) -> None:
+        for name in ("width", "letters"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingError(f"{name} must be at least 1 pixel, got {value}")
+        if unknown := [part for part in self.label if part not in ("id", "name", "score")]:
+            raise SettingError(f"a label has id, name and score, got {unknown[0]!r}")
+        if self.colors is not None and not len(self.colors):
+            raise SettingError("colors is empty; give at least one, or None")
 
 
 class Boxes(Protocol):
@@ -52,28 +81,85 @@ class Boxes(Protocol):
     def __len__(self) -> int: ...
 
 
-def draw(image: NDArray[np.uint8], detections: Boxes) -> NDArray[np.uint8]:
+def draw(
+    image: NDArray[np.uint8], detections: Boxes, style: Style | None = None
+) -> NDArray[np.uint8]:
     """A copy of the image with each box, its name and its score.
+
+    Labels are placed so that they hide neither one another nor small boxes, the best first.
 
     Args:
         image: uint8 BGR [H, W, 3].
         detections: boxes in pixels of this image.
+        style: how they are drawn.
 
     Returns:
         uint8 BGR [H, W, 3].
     """
+    style = style or Style()
     canvas = image.copy()
     # Lines and letters grow with the image, so that they read alike at every size.
-    thickness = max(1, round(sum(image.shape[:2]) / 900))
-    # Worst first: the best box ends on top.
+    width = style.width or max(1, min(12, round(sum(image.shape[:2]) / 900)))
+    colors = style.colors or palette(len(detections.names))
+    boxes = np.rint(np.asarray(detections.xyxy, np.float64)).astype(np.int64)
+    chosen = [colors[int(c) % len(colors)] for c in detections.class_ids]
+    # Worst first: the best box ends on top. Labels are above all boxes.
     for i in reversed(range(len(detections))):
-        class_id = int(detections.class_ids[i])
-        color = PALETTE[class_id % len(PALETTE)]
-        label = f"{detections.names[class_id]} {detections.scores[i]:.2f}"
-        if detections.track_ids is not None:
-            label = f"#{detections.track_ids[i]} {label}"
-        draw_box(canvas, detections.xyxy[i].tolist(), label, color, thickness)
+        x1, y1, x2, y2 = boxes[i].tolist()
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), chosen[i], width)
+    if not style.label:
+        return canvas
+    font = _Font(width, style.letters)
+    texts = [_text(detections, i, style.label) for i in range(len(detections))]
+    sizes = np.array([font.size(text) for text in texts], np.int64).reshape(-1, 2)
+    corners = place_labels(sizes, boxes, (image.shape[0], image.shape[1]))
+    for i in reversed(range(len(detections))):
+        font.write(canvas, texts[i], (int(corners[i, 0]), int(corners[i, 1])), chosen[i])
     return canvas
+
+
+def _text(detections: Boxes, i: int, parts: Sequence[str]) -> str:
+    tracks = detections.track_ids
+    said = {
+        "id": "" if tracks is None else f"#{tracks[i]}",
+        "name": detections.names[int(detections.class_ids[i])],
+        "score": f"{detections.scores[i]:.2f}",
+    }
+    return " ".join(filter(None, (said[part] for part in parts)))
+
+
+class _Font:
+    """Letters on a filled ground.
+
+    Args:
+        width: of the lines in pixels, with which letters grow.
+        letters: height of a capital letter in pixels, in place of that.
+    """
+
+    def __init__(self, width: int, letters: int | None = None) -> None:
+        self._face, self._scale = cv2.FONT_HERSHEY_SIMPLEX, 0.35 + 0.15 * width
+        self._stroke = max(1, width // 2)
+        if letters is not None:
+            self._scale = cv2.getFontScaleFromHeight(self._face, letters)
+            self._stroke = max(1, letters // 12)
+
+    def size(self, text: str) -> tuple[int, int]:
+        """Width and height of the ground in pixels."""
+        (width, height), baseline = cv2.getTextSize(text, self._face, self._scale, self._stroke)
+        return width, height + baseline
+
+    def write(
+        self, canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], color: Color
+    ) -> None:
+        """Draw a label whose left upper corner this is."""
+        (width, height), baseline = cv2.getTextSize(text, self._face, self._scale, self._stroke)
+        (x, y), bottom = corner, corner[1] + height + baseline
+        # up to the last pixel: the next label may begin behind it
+        cv2.rectangle(canvas, (x, y), (x + width - 1, bottom - 1), color, cv2.FILLED)
+        bright = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 140
+        ink = (0, 0, 0) if bright else (255, 255, 255)
+        place = (x, y + height)
+        cv2.putText(canvas, text, place, self._face, self._scale, ink, self._stroke, cv2.LINE_AA)
 
 
 def draw_box(
@@ -94,26 +180,10 @@ def draw_box(
     """
     x1, y1, x2, y2 = (round(float(v)) for v in corners)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness)
-    _label(canvas, text, (x1, y1), color, thickness)
-
-
-def _label(
-    canvas: NDArray[np.uint8],
-    text: str,
-    corner: tuple[int, int],
-    color: tuple[int, int, int],
-    thickness: int,
-) -> None:
-    """Text on a filled ground above the corner, or below it at the upper edge."""
-    font, scale, stroke = cv2.FONT_HERSHEY_SIMPLEX, 0.35 + 0.15 * thickness, max(1, thickness // 2)
-    (width, height), baseline = cv2.getTextSize(text, font, scale, stroke)
-    x, y = corner
-    x = max(0, min(x, canvas.shape[1] - width))
-    top = y - height - baseline if y - height - baseline >= 0 else y
-    cv2.rectangle(canvas, (x, top), (x + width, top + height + baseline), color, cv2.FILLED)
-    bright = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 140
-    ink = (0, 0, 0) if bright else (255, 255, 255)
-    cv2.putText(canvas, text, (x, top + height), font, scale, ink, stroke, cv2.LINE_AA)
+    font = _Font(thickness)
+    width, height = font.size(text)
+    top = y1 - height if y1 >= height else y1
+    font.write(canvas, text, (max(0, min(x1, canvas.shape[1] - width)), top), color)
 
 
 def write_image(
