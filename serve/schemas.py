@@ -161,7 +161,7 @@ class Model(BaseModel):
     device: str
     precision: str
     classes: list[str]
-    size: tuple[int, int]
+    size: list[int] = Field(min_length=2, max_length=2)
     dynamic_size: bool
     batch: int | None
     input_form: str
@@ -175,7 +175,7 @@ class Model(BaseModel):
         return cls(
             name=info.name, default=info.default, state=info.state, backend=info.backend,
             device=info.device, precision=info.precision, classes=list(spec.names),
-            size=info.size, dynamic_size=spec.dynamic_size, batch=spec.batch,
+            size=list(info.size), dynamic_size=spec.dynamic_size, batch=spec.batch,
             input_form=spec.input_form, outputs=spec.outputs, provenance=dict(spec.provenance),
         )  # fmt: skip
 

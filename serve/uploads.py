@@ -26,10 +26,10 @@ PART_HEAD: Final = 8192
 
 
 class Part(NamedTuple):
-    """A field of a form."""
+    """A field of a form; a file has a file name, which is the client's word and not kept."""
 
     name: str
-    file_name: str
+    is_file: bool
     content: bytes
 
 
@@ -53,7 +53,7 @@ async def one_image(request: Request, settings: Settings) -> bytes:
 
 
 async def many_images(request: Request, field: str, most: int) -> list[Part]:
-    """The files of a multipart form, in its order. Names are the client's words.
+    """The files of a multipart form, in its order.
 
     Raises:
         Problem: 400 a broken form, 413 too large, 415 another content type, 422 no file, too many,
@@ -70,6 +70,8 @@ async def many_images(request: Request, field: str, most: int) -> list[Part]:
         if part.name != field:
             text = f"no field {part.name[:80]!r} is known; expected a file in the field `{field}`"
             raise Problem(422, "Wrong form", text + ", and options in the query (?conf=0.5)")
+        if not part.is_file:
+            raise Problem(422, "Wrong form", f"the field `{field}` is a text, expected a file")
         if len(parts) == most:
             raise Problem(422, "Wrong form", f"too many files; at most {most} are taken")
         parts.append(part)
@@ -93,20 +95,19 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[Part]:
         end = body.find(delimiter, head_end + 2)
         if head_end < 0 or end < 0:
             raise _wrong_form("it ends too early, or a part has no head")
-        name, file_name = _names(body[position:head_end])
-        yield Part(name, file_name, body[head_end + 4 : end])
+        name, is_file = _named(body[position:head_end])
+        yield Part(name, is_file, body[head_end + 4 : end])
         position = end + len(delimiter)
 
 
-def _names(head: bytes) -> tuple[str, str]:
-    """Field and file name of a part."""
+def _named(head: bytes) -> tuple[str, bool]:
+    """The field of a part, and whether it is a file."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-disposition":
             options = parse_options_header(value.strip())[1]
             if b"name" in options:
-                names = (options[b"name"], options.get(b"filename", b""))
-                return names[0].decode(errors="replace"), names[1].decode(errors="replace")
+                return options[b"name"].decode(errors="replace"), b"filename" in options
     raise _wrong_form("a part has no name")
 
 

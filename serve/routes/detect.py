@@ -69,6 +69,9 @@ _COCO: Final = {"type": "array", "items": {"type": "object"}}
     responses={
         200: {
             "description": "What was found, in the form that was asked for.",
+            "links": {"model": {
+                "operationId": "get_model", "parameters": {"name": "$response.body#/model"},
+            }},
             "content": {
                 "application/json": {"schema": {"anyOf": [
                     {"$ref": "#/components/schemas/DetectAnswer"}, _COCO,

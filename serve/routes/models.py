@@ -17,6 +17,12 @@ from ..service import Service
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 Name = Annotated[str, Path(pattern=NAME)]
+_NAME: Final = {"parameters": {"name": "$request.path.name"}}
+_LINKS: Final = {
+    "loaded": {"operationId": "get_model", **_NAME},
+    "unload": {"operationId": "unload_model", **_NAME},
+}
+"""Of a loaded model, for those who read the document."""
 MOST: Final = 64
 """Models at once; a client with the admin key shall not fill the memory by mistake."""
 
@@ -28,14 +34,18 @@ async def models(request: Request) -> Models:
     return Models(models=[Model.of(info) for info in service.models()])
 
 
-@router.get("/{name}", responses=problems(401, 404, 422, 429, 503))
+@router.get("/{name}", operation_id="get_model", responses=problems(401, 404, 422, 429, 503))
 async def model(request: Request, name: Name) -> Model:
     """One loaded model."""
     service: Service = request.app.state.service
     return Model.of(service.model(name))
 
 
-@router.put("/{name}", responses=problems(400, 401, 403, 408, 413, 422, 429, 503))
+@router.put(
+    "/{name}",
+    operation_id="load_model",
+    responses={200: {"links": _LINKS}, **problems(400, 401, 403, 408, 413, 422, 429, 503)},
+)
 @rule("admin")
 async def load(request: Request, name: Name, wanted: LoadRequest) -> Model:
     """Load a model, or swap the one of this name. After a failure the old one serves on."""
@@ -54,6 +64,7 @@ async def load(request: Request, name: Name, wanted: LoadRequest) -> Model:
 @router.delete(
     "/{name}",
     status_code=204,
+    operation_id="unload_model",
     responses=problems(401, 403, 404, 409, 422, 429, 503),
 )
 @rule("admin")

@@ -342,6 +342,8 @@ def test_options_are_in_the_query_alone(client: httpx.Client) -> None:
     for parts in ((("file", IMAGE), ("conf", b"0.9")), (("image", IMAGE),)):
         answer = client.post(DETECT, content=form(*parts), headers=kind)
         assert answer.status_code == 422 and parts[-1][0] in answer.json()["detail"]
+    text = form(("file", IMAGE)).replace(b'; filename="a"', b"")
+    assert client.post(DETECT, content=text, headers=kind).status_code == 422
     undefined = {"Content-Type": "multipart/form-data; charset=undefined; boundary=B"}
     assert client.post(DETECT, content=form(("file", IMAGE)), headers=undefined).status_code == 200
     for query, status in (("classes=ant&classes=0", 200), ("conf=0.1&conf=0.2", 422)):

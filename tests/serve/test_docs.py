@@ -35,3 +35,13 @@ def test_routes() -> None:
 
 def test_formats() -> None:
     assert f"Images: {', '.join(FORMATS)}." in TEXT
+
+
+def test_promises_name_tests_that_exist() -> None:
+    text = (REPOSITORY / "docs" / "security.md").read_text()
+    path = ""
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", text):
+        path = file or path
+        if path:
+            source = (REPOSITORY / path).read_text()
+            assert not name or f"def {name}(" in source, f"{path}::{name}"

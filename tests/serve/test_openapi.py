@@ -20,6 +20,8 @@ from schemathesis import GenerationMode
 from benchmarks.serve.images import seeds
 from benchmarks.serve.service import Service
 
+from .conftest import ADMIN
+
 IMAGES = [seeds()[kind] for kind in ("JPEG", "WEBP")]  # small: limits are tested elsewhere
 for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream"):
     schemathesis.openapi.media_type(kind, st.sampled_from(IMAGES))
@@ -27,8 +29,7 @@ schemathesis.openapi.format("binary", st.sampled_from(IMAGES))
 schemathesis.openapi.format("byte", st.sampled_from([base64.b64encode(i).decode() for i in IMAGES]))
 
 
-@pytest.fixture(scope="session")
-def contract(service: Service) -> Any:
+def contract_of(service: Service, **config: Any) -> Any:
     url = f"http://127.0.0.1:{service.port}"
     document = httpx.get(f"{url}/openapi.json").json()
     for path in document["paths"].values():
@@ -36,9 +37,17 @@ def contract(service: Service) -> Any:
             for parameter in operation.get("parameters", []):
                 if parameter["name"] == "classes":  # which there are is the model's affair
                     parameter["schema"] = {"type": "string", "enum": ["ant", "0", "ant,0"]}
+    # which files and runtimes there are is the folder's and the machine's affair
+    loading = {"file": {"type": "string", "enum": ["a.onnx", "b.onnx"]}}
+    document["components"]["schemas"]["LoadRequest"]["properties"] = loading
     schema = schemathesis.openapi.from_dict(document)
-    schema.config.update(base_url=url)
+    schema.config.update(base_url=url, **config)
     return schema.include(path_regex="^/(v1/|livez|readyz|metrics)")
+
+
+@pytest.fixture(scope="session")
+def contract(service: Service) -> Any:
+    return contract_of(service)
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -59,6 +68,27 @@ def test_contract(contract: Any, mode: GenerationMode) -> None:
             check()
         except Unsatisfiable:  # an operation without parameters has no wrong request
             assert mode is GenerationMode.NEGATIVE
+
+
+def over_links(guarded: Service, examples: int, steps: int) -> None:
+    """Requests that follow from answers: models are loaded, asked, listed and unloaded."""
+    contract = contract_of(guarded, headers={"X-API-Key": ADMIN})
+    contract.as_state_machine().run(
+        settings=settings(
+            max_examples=examples, stateful_step_count=steps, deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+    )  # fmt: skip
+    assert httpx.get(f"http://127.0.0.1:{guarded.port}/readyz").status_code == 200
+
+
+def test_contract_over_links(guarded: Service) -> None:
+    over_links(guarded, 3, 4)
+
+
+@pytest.mark.slow
+def test_contract_over_links_at_length(guarded: Service) -> None:
+    over_links(guarded, int(os.environ.get("CONTRACT_EXAMPLES", "1000")), 6)
 
 
 def test_document_has_examples_and_problems(client: httpx.Client) -> None:
