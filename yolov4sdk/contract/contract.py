@@ -66,7 +66,8 @@ class ExtraInput:
         name: of the tensor.
         value: "scale" is [B, 2] of ones; "size_hw" and "size_wh" are [B, 2] with the sides of the
             canvas; "mask" is [B, *shape] of ones, of the canvas's size where `shape` is empty.
-        dtype: a NumPy dtype.
+        dtype: of the tensor.
+        shape: of a "mask", without the batch; of another size than the canvas's.
     """
 
     name: str
