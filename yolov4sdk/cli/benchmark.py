@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,13 +25,64 @@ from ..measure.evaluation import evaluate
 from ..measure.timing import machine
 from ..system.cuda_driver import gpus
 from ..system.files import check_new_files
+from ..system.option import about
 from .console import wide_console
-from .signature import completion
+from .signature import accepts, completion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _positive(text: str, option: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise SettingError(f"{option} takes positive numbers, separated by commas, got {text!r}")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = [_positive(side, "--size") for side in text.split("x")]
+    if len(sides) > 2:
+        raise SettingError(f"--size takes 640 or 384x640 (height x width), got {text!r}")
+    return sides[0], sides[-1]
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    return tuple(_positive(part, "--batch") for part in _listed(text))
+
+
+def _sizes(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(_size(part) for part in _listed(text))
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What is varied: every combination is a case. () is what the files have."""
+
+    backend: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Some of torch,onnxruntime,openvino.",
+            parse=_listed, offered=tuple(TABLE), shown="the files'",
+        ),
+    )  # fmt: skip
+    precision: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Some of fp32,bf16,fp16, where a runtime chooses.", parse=_listed, shown="its own"
+        ),
+    )
+    batch: tuple[int, ...] = field(default=(), metadata=about("Batch sizes: 1,8.", parse=_batches))
+    size: tuple[tuple[int, int], ...] = field(
+        default=(),
+        metadata=about("Sizes: 320,640 or 384x640 (height x width).", parse=_sizes),
+    )
+
+
+@accepts(Axes)
 def benchmark(
     models: Annotated[
         list[str],
@@ -39,21 +91,6 @@ def benchmark(
             autocompletion=completion(MODELS),
         ),
     ],
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            help="Some of torch,onnxruntime,openvino. Default: the files'.",
-            autocompletion=completion(TABLE),
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="Some of fp32,bf16,fp16, where a runtime chooses. Default: its own."),
-    ] = None,
-    batch: Annotated[str | None, typer.Option(help="Batch sizes: 1,8.")] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Sizes: 320,640 or 384x640 (height x width).")
-    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "cpu",
     rounds: Annotated[int, typer.Option(help="Runs of each that count.")] = 20,
     data: Annotated[
@@ -67,6 +104,8 @@ def benchmark(
         bool, typer.Option(help="Measure the machine's matrix rate in the same run.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Measure latency and throughput; all cases run in turn, in one process."""
     if plot is not None and data is None:
@@ -80,14 +119,13 @@ def benchmark(
         size = max(loaded.spec.input_size)
         return evaluate(loaded, dataset, size=size, rectangular=False, batch=4).ap
 
-    batches = [_positive(text, "--batch") if text else None for text in _listed(batch) or [""]]
-    sizes = [_size(text) if text else None for text in _listed(size) or [""]]
+    axes = Axes(**given)
     with tempfile.TemporaryDirectory() as folder:
-        files = [file for model in models for file in _files(model, _listed(backend), Path(folder))]
+        files = [file for model in models for file in _files(model, [*axes.backend], Path(folder))]
         cases = [
             Case(file, name, kind, count, pixels)
             for (file, name), kind, count, pixels in product(
-                files, _listed(precision) or [None], batches, sizes
+                files, axes.precision or [None], axes.batch or [None], axes.size or [None]
             )
         ]
         rates = matrix_rates(device=device) if ceiling else {}
@@ -120,23 +158,6 @@ def _machine(device: str) -> str:
     """The processor, and the GPUs where one of them was asked for."""
     names = [gpu.name for gpu in gpus()] if device.startswith("cuda") else []
     return ", ".join([*names, machine()])
-
-
-def _listed(text: str | None) -> list[Any]:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else []
-
-
-def _positive(text: str, option: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise SettingError(f"{option} takes positive numbers, separated by commas, got {text!r}")
-    return int(text)
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = [_positive(side, "--size") for side in text.split("x")]
-    if len(sides) > 2:
-        raise SettingError(f"--size takes 640 or 384x640 (height x width), got {text!r}")
-    return sides[0], sides[-1]
 
 
 def _files(model: str, backends: list[str], folder: Path) -> list[tuple[Path, str | None]]:

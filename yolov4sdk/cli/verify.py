@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +19,49 @@ from ..imaging.synthetic import drawn_image, noise
 from ..measure.evaluation import evaluate
 from ..measure.tolerance import TOLERANCES, complaints, lowest_precision
 from ..measure.verify import Agreement, common_size, compare_artefacts
+from ..system.option import about, check
 from .console import counted, wide_console
+from .signature import accepts
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What two artefacts may differ by, and which detections are compared."""
+
+    conf: float = field(default=0.25, metadata=about("Least score of a detection.", low=0, high=1))
+    iou: float = field(
+        default=0.45, metadata=about("Overlap above which the lesser box goes.", low=0, high=1)
+    )
+    max_box_error: float | None = field(
+        default=None, metadata=about("Largest error of a box.", low=0, shown="by precision")
+    )
+    max_score_error: float | None = field(
+        default=None, metadata=about("Largest error of a score.", low=0, shown="by precision")
+    )
+    min_matched: float | None = field(
+        default=None,
+        metadata=about(
+            "Least share of detections that match.", low=0, high=1, shown="by precision"
+        ),
+    )
+    max_drop: float = field(
+        default=0.5, metadata=about("AP points (of 100) that may be lost, with --data.")
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def changes(self) -> dict[str, float]:
+        """Fields of a `Tolerance` that were given."""
+        given = {
+            "boxes_max": self.max_box_error,
+            "scores_max": self.max_score_error,
+            "matched": self.min_matched,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@accepts(Limits)
 def verify(
     artefacts: Annotated[
         list[Path],
@@ -44,22 +84,9 @@ def verify(
         tuple[int, int] | None,
         typer.Option(help="Height and width for dynamic artefacts.", metavar="H W"),
     ] = None,
-    conf: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.25,
-    iou: Annotated[float, typer.Option(help="Overlap above which the lesser box goes.")] = 0.45,
-    max_box_error: Annotated[
-        float | None, typer.Option(help="Largest error of a box. Default: by precision.")
-    ] = None,
-    max_score_error: Annotated[
-        float | None, typer.Option(help="Largest error of a score. Default: by precision.")
-    ] = None,
-    min_matched: Annotated[
-        float | None,
-        typer.Option(help="Least share of detections that match. Default: by precision."),
-    ] = None,
-    max_drop: Annotated[
-        float, typer.Option(help="AP points (of 100) that may be lost, with --data.")
-    ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Run artefacts on the same images; exit code 1 if one differs past the tolerance.
 
@@ -68,8 +95,7 @@ def verify(
     """
     if len(artefacts) < 2:
         raise SettingError("verify compares at least two artefacts; give the reference first")
-    if min_matched is not None and not 0 <= min_matched <= 1:
-        raise SettingError(f"--min-matched must be between 0 and 1, got {min_matched}")
+    limits = Limits(**given)
     with ExitStack() as opened:
         loaded: list[Backend] = [
             opened.enter_context(
@@ -79,10 +105,8 @@ def verify(
         ]
         canvas = common_size([backend.spec for backend in loaded], size)
         shown = _images(images, data, split, canvas)
-        found = compare_artefacts(loaded, shown, size=canvas, conf=conf, iou=iou)
+        found = compare_artefacts(loaded, shown, size=canvas, conf=limits.conf, iou=limits.iou)
         aps = [_ap(backend, data, split, canvas) for backend in loaded] if data else None
-    given = {"boxes_max": max_box_error, "scores_max": max_score_error, "matched": min_matched}
-    changes = {field: value for field, value in given.items() if value is not None}
     rows: list[dict[str, Any]] = [
         {"artefact": str(path), "backend": backend.name, "precision": backend.precision, "ap": None}
         for path, backend in zip(artefacts, loaded, strict=True)
@@ -90,7 +114,7 @@ def verify(
     for row, ap in zip(rows, aps or [], strict=False):
         row["ap"] = ap
     for row, agreement in zip(rows[1:], found, strict=True):
-        said = _complaints(rows[0], row, agreement, changes, max_drop)
+        said = _complaints(rows[0], row, agreement, limits)
         row |= {**agreement.to_dict(), "complaints": said}
     if as_json:
         typer.echo(json.dumps({"size": list(canvas), "images": len(shown), "artefacts": rows}))
@@ -104,15 +128,14 @@ def _complaints(
     reference: dict[str, Any],
     row: dict[str, Any],
     found: Agreement,
-    changes: dict[str, float],
-    max_drop: float,
+    limits: Limits,
 ) -> list[str]:
     """What of an artefact lies past the tolerance."""
     usual = TOLERANCES[lowest_precision(reference["precision"], row["precision"])]
-    said = complaints(found, replace(usual, **changes))
-    if row["ap"] is not None and not reference["ap"] - row["ap"] <= max_drop:
+    said = complaints(found, replace(usual, **limits.changes()))
+    if row["ap"] is not None and not reference["ap"] - row["ap"] <= limits.max_drop:
         lower = reference["ap"] - row["ap"]
-        said.append(f"AP {row['ap']:.2f} is {lower:.2f} lower, allowed {max_drop:g}")
+        said.append(f"AP {row['ap']:.2f} is {lower:.2f} lower, allowed {limits.max_drop:g}")
     return said
 
 
