@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -76,8 +77,10 @@ class TorchReference:
 
     def measure(self, canvases: NDArray[np.uint8], precision: str, **thresholds: Any) -> Measure:
         """See `Reference.measure`."""
-        single = self._run(canvases)
-        double = self._fits(canvases.shape)
+        with DoubleMemory(self._model) as needed:
+            single = self._run(canvases)
+        free = available_memory()
+        double = free is None or needed.bytes < free / 2
         exact = self._run(canvases, InDouble() if double else ReversedSums())
         rounded = self._run(canvases, Rounded(precision)) if precision in HALF else single
         rounding = compare(exact, rounded, **thresholds)
@@ -119,11 +122,6 @@ class TorchReference:
                 hook.remove()
         return found[0] if found else "the decoding of the head"
 
-    def _fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether float64 maps of one image fit into half of the memory that is free."""
-        free = available_memory()
-        return free is None or double_memory(self._model, (shape[1], shape[2])) < free / 2
-
 
 _REMEDIES: Final = {
     "float32": "The weights are damaged or belong to another cfg",
@@ -131,35 +129,42 @@ _REMEDIES: Final = {
 }
 
 
-def double_memory(model: Model, size: tuple[int, int]) -> int:
-    """Bytes that a float64 run of one image needs, about, beside the network itself.
+class DoubleMemory:
+    """Bytes that a float64 run of one image needs, about, seen on a run in float32.
 
     The largest convolution with its unfolded input (torch multiplies matrices in float64), and
     all maps that later layers read.
     """
-    largest = kept = 0
-    reads = {source for sources in model.sources for source in sources}
 
-    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal largest
-        if isinstance(module, nn.Conv2d):
-            cells = output.shape[2] * output.shape[3]
-            column = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
-            largest = max(largest, inputs[0].numel() + cells * (column + 3 * output.shape[1]))
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._largest, self._kept = 0, dict[int, int]()
 
-    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal kept
-        kept += output.numel()
+    @property
+    def bytes(self) -> int:
+        """Of the runs inside the `with` statement."""
+        return 8 * (self._largest + sum(self._kept.values()))
 
-    hooks = [m.register_forward_hook(look) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    hooks += [model.model[i].register_forward_hook(keep) for i in reads if i >= 0]
-    try:
-        with torch.inference_mode():
-            model.raw(torch.zeros(1, 3, *size))
-    finally:
-        for hook in hooks:
+    def __enter__(self) -> DoubleMemory:
+        convolutions = [m for m in self._model.modules() if isinstance(m, nn.Conv2d)]
+        self._hooks = [m.register_forward_hook(self._look) for m in convolutions]
+        for index in {i for sources in self._model.sources for i in sources if i >= 0}:
+            keep = partial(self._keep, index)
+            self._hooks.append(self._model.model[index].register_forward_hook(keep))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
             hook.remove()
-    return 8 * (largest + kept)
+
+    def _look(self, module: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        cells = output.shape[2] * output.shape[3]
+        column = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+        needed = inputs[0].numel() + cells * (column + 3 * output.shape[1])
+        self._largest = max(self._largest, needed)
+
+    def _keep(self, index: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self._kept[index] = output.numel()
 
 
 class GraphReference:
