@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
 
 from . import messages as m
@@ -39,7 +39,7 @@ class Pool:
         self, count: int, spare: int, niceness: int, arena: Arena, settings: Settings,
         metrics: Metrics,
     ) -> None:  # fmt: skip
-        self._processes, self._niceness = count + spare, niceness
+        self._count, self._spare, self._niceness = count, spare, niceness
         self._arena, self._settings, self._metrics = arena, settings, metrics
         self._free = asyncio.Semaphore(count)
         self._idle: asyncio.LifoQueue[Child] = asyncio.LifoQueue()
@@ -48,8 +48,13 @@ class Pool:
         self._closed = False
 
     async def start(self) -> None:
-        """Start the processes and wait until they can decode."""
-        await asyncio.gather(*(self._add() for _ in range(self._processes)))
+        """Start `count` processes and wait until they can decode."""
+        await asyncio.gather(*(self._add() for _ in range(self._count)))
+
+    def complete(self) -> None:
+        """Start what is lacking then, in the background: the spare ones."""
+        for _ in range(self._count + self._spare - len(self._children)):
+            self._spawn(self._start_one())
 
     async def stop(self) -> None:
         """End all processes."""
@@ -115,12 +120,18 @@ class Pool:
         self._children.discard(child)
         if not self._closed:
             self._metrics.restarts.labels("decoder").inc()
-            task = asyncio.ensure_future(self._replace(child))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._replace(child))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _replace(self, child: Child) -> None:
         await child.close()
+        await self._start_one()
+
+    async def _start_one(self) -> None:
         while not self._closed:
             try:
                 return await self._add()

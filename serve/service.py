@@ -59,11 +59,13 @@ class Service:
         for version in self.registry:
             self.scheduler.queues.add(version)
         try:
-            await asyncio.gather(self._pool.start(), self._slow.start(), self.scheduler.start())
+            await asyncio.gather(self._pool.start(), self.scheduler.start())
         except BaseException:
             await self.stop()
             raise
         self._open = True
+        self._pool.complete()  # not needed to be ready
+        self._slow.complete()
 
     async def stop(self) -> None:
         """Finish the accepted work, then end the processes."""
