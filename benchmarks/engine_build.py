@@ -73,8 +73,8 @@ def export_both(model_name: str, size: int, precision: str, folder: Path) -> lis
 
 def build(file: Path, capability: str) -> dict[str, object]:
     """Build one engine and say what it took."""
-    from export.memory import peak_memory
     from yolov4sdk.contract.onnx_header import read_onnx_spec
+    from yolov4sdk.system.memory import peak_memory
     from yolov4sdk.tensorrt.build import build_engine
     from yolov4sdk.tensorrt.flavour import FLAVOURS
     from yolov4sdk.tensorrt.layers import kernels, precision_table

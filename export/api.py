@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from yolov4sdk.backends.artefacts import default_model
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import SettingError
+from yolov4sdk.system.memory import peak_memory
 from yolov4sdk.tensorrt.build import require_space, told_of_full_disk
 from yolov4sdk.tensorrt.build_log import Progress
 
 from .formats import FORMATS
-from .memory import peak_memory
 from .plan import Format, Step, Work, plan
 from .record import with_figures
 from .request import request_of

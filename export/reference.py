@@ -19,9 +19,9 @@ from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import NonFiniteOutputError
 from yolov4sdk.measure.verify import Agreement, Result, compare, run
 from yolov4sdk.models import Model
+from yolov4sdk.system.memory import available_memory
 
 from .arithmetic import HALF, InDouble, ReversedSums, Rounded
-from .memory import available_memory
 
 DOUBLE: Final = "float64"
 REVERSED: Final = "sums in another order"

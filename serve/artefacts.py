@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from yolov4sdk.backends.artefacts import read_spec
+from yolov4sdk.contract.protobuf import BYTES, fields
 from yolov4sdk.errors import (
     ForeignFileError,
     SettingError,
-    TruncatedFileError,
     YOLOv4Error,
 )
 
@@ -106,33 +106,8 @@ def _has_external_data(path: Path) -> bool:
 def _external(file: io.BufferedReader, end: int, kind: str, depth: int) -> Iterator[bool]:
     if depth > _DEPTH:
         raise ForeignFileError("the ONNX file is nested too deeply")
-    while file.tell() < end:
-        number, wire = divmod(_varint(file), 8)
-        if kind == "tensor" and number in _EXTERNAL:
+    for field in fields(file, end, "the ONNX file"):
+        if kind == "tensor" and field.number in _EXTERNAL:
             yield True
-        if wire == 0:
-            _varint(file)
-        elif wire in (1, 5):
-            file.seek(8 if wire == 1 else 4, io.SEEK_CUR)
-        elif wire == 2:
-            length = _varint(file)
-            after = file.tell() + length
-            if after > end:
-                raise TruncatedFileError("the ONNX file ends too early; export it again")
-            if child := _CHILDREN.get((kind, number)):
-                yield from _external(file, after, child, depth + 1)
-            file.seek(after)
-        else:
-            raise ForeignFileError("the file is no ONNX file")
-
-
-def _varint(file: io.BufferedReader) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise TruncatedFileError("the ONNX file ends too early; export it again")
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise ForeignFileError("the file is no ONNX file")
+        if field.wire == BYTES and (child := _CHILDREN.get((kind, field.number))):
+            yield from _external(file, field.end, child, depth + 1)

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 from PIL import features
 
+from yolov4sdk.imaging.jpeg import stored_size
+
 from .problems import Problem
 
 _SCAN: Final = 1 << 20  # a size stands in the first MiB, behind metadata of sane length
-
-_STEPS: Final = 10_000  # markers of a JPEG file before its size, padding included
 
 
 class Format(NamedTuple):
@@ -151,21 +151,10 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    position = 2
-    for _ in range(_STEPS):
-        position = data.index(b"\xff", position)  # what is no marker is skipped, as libjpeg does
-        marker = data[position + 1]
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # no length follows
-            position += 1 if marker == 0xFF else 2
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            return height, width
-        if marker in (0xD9, 0xDA):  # the picture, or its end, before any size
-            raise ValueError("no size")
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        position += 2 + max(2, length)
-    raise ValueError("no size")
+    size = stored_size(data)
+    if size is None:
+        raise ValueError("no size")
+    return size
 
 
 def _tiff(data: bytes) -> tuple[int, int]:

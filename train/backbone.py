@@ -29,6 +29,7 @@ from yolov4sdk.errors import TrainingError
 from yolov4sdk.models import Model, build_model
 from yolov4sdk.models.fast_mish import use_fast_mish
 from yolov4sdk.system.files import atomic_write, check_new_files
+from yolov4sdk.system.memory import resident_memory
 
 
 @dataclass(frozen=True)
@@ -273,14 +274,14 @@ class _MemoryWatch:
             self._start = torch.cuda.memory_allocated(self._device)
             return self
         give_back_memory()  # what the network before has left would hide what this one takes
-        self._start = self._peak = _resident()
+        self._start = self._peak = resident_memory() or 0
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
         return self
 
     def _sample(self) -> None:
         while not self._over.wait(0.05):
-            self._peak = max(self._peak, _resident())
+            self._peak = max(self._peak, resident_memory() or 0)
 
     def __exit__(self, *_: object) -> None:
         if self._device.type == "cuda":
@@ -290,12 +291,3 @@ class _MemoryWatch:
             self._thread.join()
             peak = self._peak
         self.added = (peak - self._start) / 2**30
-
-
-def _resident() -> int:
-    """Bytes of this process in memory, 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError):
-        return 0
-    return pages * 4096

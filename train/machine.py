@@ -14,6 +14,7 @@ import torch
 
 from train.distributed import World
 from yolov4sdk.errors import DeviceError
+from yolov4sdk.system import memory
 from yolov4sdk.system.cpu import available_cpus
 from yolov4sdk.system.device import device_name
 
@@ -100,9 +101,5 @@ def peak_memory(device: torch.device) -> float:
     """The most memory used so far in GiB: of the GPU, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (2**30 if sys.platform == "darwin" else 2**20)
+    peak = memory.peak_memory()
+    return float("nan") if peak is None else peak / 2**30

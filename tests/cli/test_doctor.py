@@ -15,6 +15,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.test_cli import run
+from yolov4sdk.backends import TABLE
+from yolov4sdk.backends import runtimes as rows
 from yolov4sdk.system import environment
 
 
@@ -31,7 +33,7 @@ def runtimes(**changes: dict[str, Any]) -> dict[str, Any]:
 
 def problems(packages: set[str], **changes: dict[str, Any]) -> list[dict[str, str]]:
     installed = dict.fromkeys(packages, "1.0").get
-    return list(environment.conflicts(installed, runtimes(**changes)))
+    return list(environment.conflicts(installed, runtimes(**changes), TABLE.values()))
 
 
 DRIVER = {"cuda": "12.4", "devices": 1}
@@ -126,8 +128,8 @@ def test_a_runtime_that_is_missing_or_broken(monkeypatch, name, error, expected)
     def fail(_: str) -> None:
         raise error
 
-    monkeypatch.setattr(environment, "import_module", fail)
-    assert environment.report()["runtimes"][name] == expected
+    monkeypatch.setattr(rows, "import_module", fail)
+    assert environment.report(TABLE.values())["runtimes"][name] == expected
 
 
 def test_the_shell_completes_commands() -> None:

@@ -1,43 +1,26 @@
-"""Runtimes: one file each, chosen by the artefact's suffix."""
+"""Runtimes: a row and a file each, chosen by the artefact's suffix."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 from ..contract.safetensors_header import check_file
 from ..errors import ForeignFileError, SettingError
 from ..system.arguments import text
 from ..system.device import Device, device_name
 from .base import Backend, Outputs
-
-TABLE: Final = {
-    "torch": "torch_backend:TorchBackend",
-    "onnxruntime": "onnxruntime_backend:OnnxRuntimeBackend",
-    "openvino": "openvino_backend:OpenVinoBackend",
-    "trt": "tensorrt_backend:TensorRtBackend",
-    "trt-rtx": "tensorrt_backend:TensorRtRtxBackend",
-}
-"""Backend name to "module:Class" in this package."""
-
-BackendName = Literal["torch", "onnxruntime", "openvino", "trt", "trt-rtx"]
-Precision = Literal["fp32", "bf16", "fp16"]
-
-BY_SUFFIX: Final = {
-    ".safetensors": ("torch",),
-    ".onnx": ("onnxruntime", "openvino", "trt", "trt-rtx"),
-    ".xml": ("openvino",),
-    ".engine": ("trt", "trt-rtx"),
-}
-"""Backends that read a suffix; the first is the default, for an engine the one in its sidecar."""
-
-BY_SCHEME: Final = {
-    "http": "http_backend:HttpBackend",
-    "https": "http_backend:HttpBackend",
-    "triton": "triton_backend:TritonBackend",
-}
-"""Scheme of an address to "module:Class": a model that runs in a service."""
+from .runtimes import (
+    TABLE,
+    BackendName,
+    Precision,
+    RuntimeInfo,
+    readers,
+    register,
+    runtime,
+    schemes,
+    suffixes,
+)
 
 
 def load_backend(
@@ -69,53 +52,48 @@ def load_backend(
     device = device_name(device)
     if precision is not None:
         text("precision", precision)
-    if backend is not None and backend not in TABLE:
-        raise SettingError(f"no backend {backend!r}; there are {', '.join(TABLE)}")
+    wanted = None if backend is None else runtime(backend)
+    options = {"device": device, "precision": precision, "threads": threads}
     if isinstance(model, str) and "://" in model:
-        return _of_address(model, backend, device, precision, threads)
+        loaded: Backend = _of_address(model, backend).loaded(model, **options)
+        return loaded
     if isinstance(model, str | Path):
-        path = check_file(model)
-        fitting = BY_SUFFIX.get(path.suffix.lower())
-        if fitting is None:
-            raise ForeignFileError(_unknown_suffix(path))
-        if backend is not None and backend not in fitting:
-            raise SettingError(
-                f"the backend {backend} does not read {path.suffix} files ({path.name}); "
-                f"{', '.join(fitting)} does, or export the model for it: `yolov4sdk export`"
-            )
-        chosen = backend or fitting[0]
-        if path.suffix.lower() == ".engine" and backend is None:
-            from .tensorrt_backend import engine_flavour
-
-            chosen = engine_flavour(path)
-        model = path
+        model = check_file(model)
+        chosen = _reader(model, wanted)
     else:
-        chosen = backend or "torch"
-        if chosen != "torch":
-            raise SettingError(f"a model in memory runs on torch, not on {chosen}; export it first")
-    return _make(TABLE[chosen], model, device, precision, threads)
+        chosen = wanted or runtime("torch")
+        if chosen.name != "torch":
+            raise SettingError(
+                f"a model in memory runs on torch, not on {chosen.name}; export it first"
+            )
+    loaded = chosen.loaded(model, **options)
+    return loaded
 
 
-def _of_address(
-    address: str, backend: str | None, device: str, precision: str | None, threads: int | None
-) -> Backend:
-    scheme = address.partition("://")[0].lower()
-    if scheme not in BY_SCHEME:
+def _reader(path: Path, wanted: RuntimeInfo | None) -> RuntimeInfo:
+    """The runtime for a file: the one that was asked for, or the first that claims it."""
+    fitting = readers(path.suffix)
+    if not fitting:
+        raise ForeignFileError(_unknown_suffix(path))
+    if wanted is None:
+        return next((row for row in fitting if row.claims(path)), fitting[0])
+    if wanted not in fitting:
         raise SettingError(
-            f"{address}: a model is a file, or an address with {', '.join(BY_SCHEME)}"
+            f"the backend {wanted.name} does not read {path.suffix} files ({path.name}); "
+            f"{', '.join(row.name for row in fitting)} does, or export the model for it: "
+            "`yolov4sdk export`"
         )
+    return wanted
+
+
+def _of_address(address: str, backend: str | None) -> RuntimeInfo:
+    known = schemes()
+    scheme = address.partition("://")[0].lower()
+    if scheme not in known:
+        raise SettingError(f"{address}: a model is a file, or an address with {', '.join(known)}")
     if backend is not None:
         raise SettingError(f"{address}: the service chooses its backend itself, got {backend!r}")
-    return _make(BY_SCHEME[scheme], address, device, precision, threads)
-
-
-def _make(
-    entry: str, model: Any, device: str, precision: str | None, threads: int | None
-) -> Backend:
-    module, name = entry.split(":")
-    kind = getattr(import_module(f".{module}", __name__), name)
-    loaded: Backend = kind(model, device=device, precision=precision, threads=threads)
-    return loaded
+    return known[scheme]
 
 
 def _unknown_suffix(path: Path) -> str:
@@ -134,10 +112,10 @@ def _unknown_suffix(path: Path) -> str:
             f"{path.name} is a training checkpoint of another program; convert it once with "
             f"`yolov4sdk import {path.name} -o {path.stem}.safetensors`"
         )
-    return f"{path.name}: no backend reads {path.suffix!r}; there are {', '.join(BY_SUFFIX)}"
+    return f"{path.name}: no backend reads {path.suffix!r}; there are {', '.join(suffixes())}"
 
 
 __all__ = [
-    "BY_SCHEME", "BY_SUFFIX", "TABLE", "Backend", "BackendName", "Outputs", "Precision",
-    "load_backend",
+    "TABLE", "Backend", "BackendName", "Outputs", "Precision", "RuntimeInfo", "load_backend",
+    "readers", "register", "runtime", "suffixes",
 ]  # fmt: skip

@@ -21,7 +21,9 @@ from ..contract.spec import ModelSpec
 from ..conventions import decode
 from ..errors import BackendError, DeviceError, MissingExtraError
 from ..system.cpu import available_cpus
+from ..system.text import first_line
 from .base import Backend, Outputs, SideBySide, check_batch, check_precision
+from .runtimes import RUNTIMES
 
 try:
     import onnxruntime
@@ -42,14 +44,6 @@ KINDS: Final = {
     "tensor(int32)": np.int32, "tensor(uint8)": np.uint8,
 }  # fmt: skip
 """Element types of outputs."""
-PACKAGES: Final = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-directml",
-    "onnxruntime-openvino",
-    "onnxruntime-qnn",
-)
-"""Packages that all install the module `onnxruntime`."""
 
 
 class OnnxRuntimeBackend(SideBySide):
@@ -92,7 +86,7 @@ class OnnxRuntimeBackend(SideBySide):
         try:
             session = onnxruntime.InferenceSession(str(model), options, providers=providers)
         except Exception as error:  # its exceptions share no public base class
-            raise BackendError(f"ONNX Runtime cannot load {model}: {_first_line(error)}") from error
+            raise BackendError(f"ONNX Runtime cannot load {model}: {first_line(error)}") from error
         self.provider: str = session.get_providers()[0]
         if self.provider != wanted:
             message = f"ONNX Runtime uses {self.provider} where {wanted} was to be used"
@@ -132,7 +126,7 @@ class OnnxRuntimeBackend(SideBySide):
         except BackendError:
             raise
         except Exception as error:  # its exceptions share no public base class
-            raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
+            raise BackendError(f"ONNX Runtime failed: {first_line(error)}") from error
         raw = dict(zip(self._outputs, values, strict=True))
         return decode(raw, self._graph, taken.canvas_of(batch.shape))
 
@@ -201,7 +195,7 @@ class _Bound:
 def _check_installation() -> None:
     """Raise BackendError where two ONNX Runtime packages have overwritten each other's files."""
     found = []
-    for name in PACKAGES:
+    for name in RUNTIMES["onnxruntime"].packages:
         with suppress(PackageNotFoundError):
             found.append(distribution(name).metadata["Name"])
     if len(found) > 1:
@@ -247,7 +241,3 @@ def _provider(device: str) -> tuple[str, int]:
                 f'cannot be loaded: {error}. Use device="cuda", or backend="trt" with any version'
             ) from error
     return wanted, int(index or 0)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

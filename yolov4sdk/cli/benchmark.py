@@ -13,7 +13,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from ..backends import BY_SUFFIX, TABLE, Backend
+from ..backends import TABLE, Backend, readers, runtime, suffixes
 from ..contract.names import MODELS
 from ..datasets import load_dataset
 from ..errors import SettingError
@@ -163,7 +163,7 @@ def _machine(device: str) -> str:
 def _files(model: str, backends: list[str], folder: Path) -> list[tuple[Path, str | None]]:
     """Files to run and their backends; a built-in model is written for each backend first."""
     path = Path(model)
-    if path.suffix.lower() in BY_SUFFIX:
+    if path.suffix.lower() in suffixes():
         return [(path, name) for name in backends] or [(path, None)]
     from export import export_model
 
@@ -175,12 +175,14 @@ def _files(model: str, backends: list[str], folder: Path) -> list[tuple[Path, st
     save_checkpoint(network, native)
     files: list[tuple[Path, str | None]] = []
     for name in backends or ["onnxruntime", "openvino"]:
-        suffix = next((s for s, readers in BY_SUFFIX.items() if readers[0] == name), None)
+        row = runtime(name)
+        if not row.exporter:
+            files.append((native, name))
+            continue
+        suffix = next((s for s in row.reads if readers(s)[0] is row), None)
         if suffix is None:
             raise SettingError(f"no file can be made for the backend {name!r}")
-        if suffix != native.suffix:
-            engine = "onnx" if suffix == ".onnx" else "openvino"
-            export_model(network, engine, native.with_suffix(suffix), batch=None, dynamic=True)
+        export_model(network, row.exporter, native.with_suffix(suffix), batch=None, dynamic=True)
         files.append((native.with_suffix(suffix), name))
     return files
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from ..backends import TABLE
 from ..detector import Detector
 from ..errors import SettingError
 from ..imaging.sources import Found, search
@@ -39,7 +40,7 @@ def detect(
         str | None,
         typer.Option("--format", help="Of: image,json,yolo,csv; with --ray: parquet or jsonl."),
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="torch, onnxruntime or openvino.")] = None,
+    backend: Annotated[str | None, typer.Option(help=f"{', '.join(TABLE)}.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
     size: Annotated[int | None, typer.Option(help="Long side of the network input.")] = None,

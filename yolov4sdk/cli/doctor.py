@@ -15,9 +15,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Tell versions, devices and extras, and what does not go together (exit code 1)."""
+    from ..backends import TABLE
     from ..system.environment import report
 
-    found = report()
+    found = report(TABLE.values())
     if as_json:
         typer.echo(json.dumps(found))
     else:

@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from rich.progress import Progress
 
+from ..backends import TABLE
 from ..datasets import write_dataset
 from ..datasets.labelling import as_datasets
 from ..detections import Detections, resolve_classes, resolve_conf
@@ -50,7 +51,7 @@ def label(
     tta: Annotated[
         bool, typer.Option("--tta", help="Ask about larger and mirrored images too (slow).")
     ] = False,
-    backend: Annotated[str | None, typer.Option(help="torch, onnxruntime or openvino.")] = None,
+    backend: Annotated[str | None, typer.Option(help=f"{', '.join(TABLE)}.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     size: Annotated[int | None, typer.Option(help="Long side of the network input.")] = None,
     batch: Annotated[int, typer.Option(help="Images a run.")] = 8,

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.progress import Progress
 
-from ..backends import load_backend
+from ..backends import TABLE, load_backend
 from ..backends.tta import augmented
 from ..datasets import load_dataset
 from ..errors import SettingError
@@ -36,7 +36,7 @@ def val(
     size: Annotated[
         int | None, typer.Option(help="Long side of the network input; default: the model's.")
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="torch, onnxruntime, openvino, ...")] = None,
+    backend: Annotated[str | None, typer.Option(help=f"{', '.join(TABLE)}.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
     batch: Annotated[int, typer.Option(help="Images a run.")] = 16,

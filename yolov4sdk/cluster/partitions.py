@@ -18,6 +18,7 @@ from ..errors import ImageNotFoundError, MissingExtraError, SettingError
 from ..imaging.images import SUFFIXES
 from ..imaging.sources import expand, natural
 from ..system.files import printable
+from ..system.text import first_line
 
 if TYPE_CHECKING:
     import pyarrow
@@ -97,7 +98,7 @@ class Inputs:
                 else:
                     inside = [info] if info.type == fs.FileType.File else []
             except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
-                raise ImageNotFoundError(f"{place} cannot be read: {_first_line(error)}") from error
+                raise ImageNotFoundError(f"{place} cannot be read: {first_line(error)}") from error
             paths = [PurePosixPath(i.path) for i in inside if i.type == fs.FileType.File]
             names = [str(path) for path in natural(paths)]
             wanted = [n for n in names if PurePosixPath(n).suffix.lower() in _WANTED]
@@ -121,7 +122,7 @@ class Inputs:
                 groups = parquet.read_metadata(file, filesystem=self.filesystem)
             except (OSError, ValueError) as error:
                 raise ImageNotFoundError(
-                    f"{file} is no Parquet file: {_first_line(error)}"
+                    f"{file} is no Parquet file: {first_line(error)}"
                 ) from error
             for group in range(groups.num_row_groups):
                 rows = groups.row_group(group).num_rows
@@ -157,7 +158,7 @@ class Reader:
             except OSError as error:
                 data, reason = (
                     b"",
-                    f"{printable(file)} cannot be read: {error.strerror or _first_line(error)}",
+                    f"{printable(file)} cannot be read: {error.strerror or first_line(error)}",
                 )
                 failures += not isinstance(error, FileNotFoundError)  # which the store answered
                 if failures == UNREADABLE:
@@ -241,8 +242,3 @@ def _tables(number: int, rows: Iterable[tuple[str, bytes, str | None]]) -> Itera
             chunk = []
     if chunk:
         yield pa.Table.from_pylist(chunk, schema)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

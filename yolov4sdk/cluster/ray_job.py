@@ -18,8 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from packaging.version import Version
+
 from ..errors import BackendError, MissingExtraError, OutputError, SettingError, YOLOv4Error
 from ..system.files import atomic_write, check_new_files, sha256
+from ..system.text import first_line
 from ..system.version import __version__
 from .batch_predictor import BatchPredictor
 from .partitions import Inputs, Partition, fingerprint
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("parquet", "jsonl")
 JOB_FILE: Final = "job.json"
-LEAST_RAY: Final = (2, 44)
+LEAST_RAY: Final = "2.44"
 CONNECT_SECONDS: Final = 10.0
 READER_CPUS: Final = 0.1
 """Of a processor: a reader waits for the disk or the network."""
@@ -152,7 +155,7 @@ def _attempt(
         raise
     except Exception as error:  # Ray's errors share no base class that says what died
         _raise_own(error)
-        reason = _first_line(error)
+        reason = first_line(error)
     del rows
     gc.collect()
     return reason
@@ -237,7 +240,7 @@ class _Writer:
             with atomic_write(path) as temporary:
                 write(temporary)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else _first_line(error)
+            reason = os.strerror(error.errno) if error.errno else first_line(error)
             raise OutputError(
                 f"{path} cannot be written: {reason}; finished partitions are kept, and the same "
                 "command goes on once there is room"
@@ -326,10 +329,8 @@ def _ray() -> Any:
         import ray.data
     except ImportError as error:
         raise MissingExtraError("Detection with Ray", "ray", "ray[data]") from error
-    found = tuple(int(part) for part in ray.__version__.split(".")[:2])
-    if found < LEAST_RAY:
-        least = ".".join(map(str, LEAST_RAY))
-        raise MissingExtraError(f"Ray {ray.__version__} is too old, {least} or newer", "ray")
+    if Version(ray.__version__) < Version(LEAST_RAY):
+        raise MissingExtraError(f"Ray {ray.__version__} is too old, {LEAST_RAY} or newer", "ray")
     return ray
 
 
@@ -364,10 +365,5 @@ def _raise_own(error: Exception) -> None:
     while seen is not None:
         for inner in (seen, getattr(seen, "cause", None)):
             if isinstance(inner, YOLOv4Error):
-                raise BackendError(f"on a node: {_first_line(inner)}") from error
+                raise BackendError(f"on a node: {first_line(inner)}") from error
         seen = seen.__cause__
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

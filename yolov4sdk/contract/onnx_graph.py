@@ -5,14 +5,16 @@ Numbers of the fields: onnx.proto of the ONNX project (ModelProto, GraphProto, V
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from ..errors import ForeignFileError, TruncatedFileError
+from ..errors import ForeignFileError
 from .onnx_header import read_onnx_metadata
+from .protobuf import BYTES, VARINT, fields, foreign
 
 Shape = tuple[int | None, ...]
 """None where a dimension is not fixed."""
@@ -84,33 +86,7 @@ def read_onnx_graph(path: str | Path) -> GraphFacts:
 
 def _fields(file: IO[bytes], stop: int, path: Path) -> Iterator[tuple[int, int, int]]:
     """(number, first byte, end) of each field with a length; leaves the file behind it."""
-    while file.tell() < stop:
-        number, wire = divmod(_varint(file, path), 8)
-        if wire == 0:
-            _varint(file, path)
-        elif wire in (1, 5):
-            file.seek(8 if wire == 1 else 4, os.SEEK_CUR)
-        elif wire == 2:
-            length = _varint(file, path)
-            start = file.tell()
-            if start + length > stop:
-                raise TruncatedFileError(f"{path} ends inside its field {number}; export it again")
-            yield number, start, start + length
-            file.seek(start + length)
-        else:
-            raise ForeignFileError(f"{path} is no ONNX file")
-
-
-def _varint(file: IO[bytes], path: Path) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise TruncatedFileError(f"{path} ends too early; download or export it again")
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise ForeignFileError(f"{path} is no ONNX file")
+    return ((f.number, f.start, f.end) for f in fields(file, stop, path) if f.wire == BYTES)
 
 
 def _bytes(file: IO[bytes], start: int, stop: int, path: Path) -> bytes:
@@ -129,18 +105,15 @@ def _text(data: bytes, path: Path) -> str:
 
 def _values(data: bytes, path: Path) -> list[tuple[int, int | bytes]]:
     """(number, value) of all fields of a small message."""
-    import io
-
     stream = io.BytesIO(data)
     found: list[tuple[int, int | bytes]] = []
-    while stream.tell() < len(data):
-        number, wire = divmod(_varint(stream, path), 8)
-        if wire == 0:
-            found.append((number, _varint(stream, path)))
-        elif wire == 2:
-            found.append((number, stream.read(_varint(stream, path))))
+    for part in fields(stream, len(data), path):
+        if part.wire == VARINT:
+            found.append((part.number, part.value))
+        elif part.wire == BYTES:
+            found.append((part.number, stream.read(part.end - part.start)))
         else:
-            raise ForeignFileError(f"{path} is no ONNX file")
+            raise foreign(path)
     return found
 
 

@@ -7,11 +7,14 @@ the rest is skipped by its length, so that a 1 GB file costs a few reads.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
 from ..errors import ForeignFileError, SpecError, TruncatedFileError
 from ..system.bounds import ONNX_FIELDS, ONNX_METADATA_BYTES
+from .protobuf import BYTES, VARINT, Field, fields, foreign
 from .safetensors_header import check_file
 from .spec import METADATA_KEY, ModelSpec
 
@@ -47,31 +50,21 @@ def read_onnx_metadata(path: str | Path) -> dict[str, str]:
     metadata: dict[str, str] = {}
     left = ONNX_METADATA_BYTES
     with path.open("rb") as file:
-        for _ in range(ONNX_FIELDS):
-            if file.tell() >= size:
-                return metadata
-            number, wire = _key(file, path)
-            if wire == 0:
-                _varint(file, path)
-            elif wire == 2:
-                length = _varint(file, path)
-                if file.tell() + length > size:
-                    raise TruncatedFileError(
-                        f"{path} ends inside its field {number}; download or export it again"
-                    )
-                if number == METADATA_FIELD:
-                    left -= length
-                    if left < 0:
-                        raise ForeignFileError(
-                            f"{path} has more than {ONNX_METADATA_BYTES >> 20} MiB of metadata"
-                        )
-                    key, value = _entry(file.read(length), path)
-                    metadata[key] = value
-                else:
-                    file.seek(length, 1)
-            else:
-                raise _foreign(path)
-    raise ForeignFileError(f"{path} has more than {ONNX_FIELDS:,} parts; a real graph has some 20")
+        for count, field in enumerate(_model_fields(file, size, path)):
+            if count >= ONNX_FIELDS:
+                raise ForeignFileError(
+                    f"{path} has more than {ONNX_FIELDS:,} parts; a real graph has some 20"
+                )
+            if field.number != METADATA_FIELD or field.wire != BYTES:
+                continue
+            left -= field.end - field.start
+            if left < 0:
+                raise ForeignFileError(
+                    f"{path} has more than {ONNX_METADATA_BYTES >> 20} MiB of metadata"
+                )
+            key, value = _entry(file.read(field.end - field.start), path)
+            metadata[key] = value
+    return metadata
 
 
 def copy_with_metadata(source: Path, target: Path, key: str, value: str) -> None:
@@ -82,18 +75,17 @@ def copy_with_metadata(source: Path, target: Path, key: str, value: str) -> None
     """
     size = source.stat().st_size
     with source.open("rb") as file, target.open("wb") as out:
-        while (start := file.tell()) < size:
-            number, wire = _key(file, source)
-            length = _varint(file, source)
-            body, end = file.tell(), file.tell() + (length if wire == 2 else 0)
-            if number == METADATA_FIELD and _entry(file.read(length), source)[0] == key:
-                continue
-            file.seek(start)
-            out.write(file.read(body - start))
-            while file.tell() < end:
-                out.write(file.read(min(PART, end - file.tell())))
-        fields = [(1, key.encode()), (2, value.encode())]
-        entry = b"".join(_field(number, data) for number, data in fields)
+        start = 0
+        for field in _model_fields(file, size, source):
+            here, start = start, field.end
+            if field.number == METADATA_FIELD:
+                file.seek(field.start)
+                if _entry(file.read(field.end - field.start), source)[0] == key:
+                    continue
+            file.seek(here)
+            while file.tell() < field.end:
+                out.write(file.read(min(PART, field.end - file.tell())))
+        entry = _field(1, key.encode()) + _field(2, value.encode())
         out.write(_field(METADATA_FIELD, entry))
 
 
@@ -106,44 +98,23 @@ def _field(number: int, data: bytes) -> bytes:
     return bytes([number * 8 + 2, *digits, length]) + data
 
 
-def _key(file: IO[bytes], path: Path) -> tuple[int, int]:
-    number, wire = divmod(_varint(file, path), 8)
-    if not 1 <= number <= 30:  # ModelProto's fields; other files fail here at once
-        raise _foreign(path)
-    return number, wire
-
-
-def _varint(file: IO[bytes], path: Path) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise TruncatedFileError(f"{path} ends too early; download or export it again")
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise _foreign(path)
+def _model_fields(file: IO[bytes], size: int, path: Path) -> Iterator[Field]:
+    """The fields of a ModelProto, numbers 1 to 30; other files fail here at once."""
+    for field in fields(file, size, path, range(1, 31)):
+        if field.wire not in (VARINT, BYTES):
+            raise foreign(path)
+        yield field
 
 
 def _entry(data: bytes, path: Path) -> tuple[str, str]:
     """StringStringEntryProto: key is field 1, value is field 2."""
-    import io
-
-    stream, fields = io.BytesIO(data), dict[int, bytes]()
-    while stream.tell() < len(data):
-        number, wire = divmod(_varint(stream, path), 8)
-        # Each field once: an entry of millions of empty ones would take seconds.
-        if wire != 2 or number not in (1, 2) or number in fields:
-            raise _foreign(path)
-        length = _varint(stream, path)
-        if length > len(data) - stream.tell():
-            raise _foreign(path)
-        fields[number] = stream.read(length)
+    stream, found = io.BytesIO(data), dict[int, bytes]()
     try:
-        return fields.get(1, b"").decode(), fields.get(2, b"").decode()
-    except UnicodeDecodeError as error:
-        raise _foreign(path) from error
-
-
-def _foreign(path: Path) -> ForeignFileError:
-    return ForeignFileError(f"{path} is no ONNX file")
+        for field in fields(stream, len(data), path):
+            # Each field once: an entry of millions of empty ones would take seconds.
+            if field.wire != BYTES or field.number not in (1, 2) or field.number in found:
+                raise foreign(path)
+            found[field.number] = stream.read(field.end - field.start)
+        return found.get(1, b"").decode(), found.get(2, b"").decode()
+    except (TruncatedFileError, UnicodeDecodeError) as error:
+        raise foreign(path) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,10 @@ from .preprocess import Size
 HEAD: Final = 65536
 """Bytes of a file that nearly always hold its whole header."""
 _SIZE_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the SOFn markers
+_END_OF_IMAGE: Final = 0xD9
 _START_OF_SCAN: Final = 0xDA
+_STEPS: Final = 10_000
+"""Markers before the size, padding included; more is no picture."""
 
 
 def decode_scaled(data: bytes, canvas: Size) -> tuple[NDArray[np.uint8], Size] | None:
@@ -59,21 +63,44 @@ def jpeg_header(head: bytes) -> tuple[Size | None, int]:
 
     The size is None where the head ends before the image data do begin.
     """
-    position, orientation, size = 2, 1, None
-    while position + 4 <= len(head):
-        if head[position] != 0xFF:
-            break
-        marker = head[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
-            continue
+    orientation, size = 1, None
+    for marker, start, end in _segments(head):
         if marker == _START_OF_SCAN:
             swapped = size is not None and orientation >= 5
             return (size[::-1] if swapped and size else size), orientation
-        (length,) = struct.unpack_from(">H", head, position + 2)
-        if marker in _SIZE_MARKERS and position + 9 <= len(head):
-            size = struct.unpack_from(">HH", head, position + 5)
-        elif marker == 0xE1 and head[position + 4 : position + 10] == b"Exif\0\0":
-            orientation = exif_orientation(head[position + 10 : position + 2 + length])
-        position += 2 + length
+        if marker in _SIZE_MARKERS and start + 5 <= len(head):
+            size = struct.unpack_from(">HH", head, start + 1)
+        elif marker == 0xE1 and head[start : start + 6] == b"Exif\0\0":
+            orientation = exif_orientation(head[start + 6 : end])
     return None, orientation
+
+
+def stored_size(head: bytes) -> Size | None:
+    """Height and width of the pixels as they are stored; None where the head does not say."""
+    for marker, start, _ in _segments(head):
+        if marker in _SIZE_MARKERS and start + 5 <= len(head):
+            height, width = struct.unpack_from(">HH", head, start + 1)
+            return height, width
+    return None
+
+
+def _segments(head: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, first byte, end) of each segment up to the start of the scan or the image's end.
+
+    What lies between segments is skipped, as libjpeg does (ITU-T T.81, B.1.1).
+    """
+    position = 2
+    for _ in range(_STEPS):
+        position = head.find(b"\xff", position)
+        if position < 0 or position + 4 > len(head):
+            return
+        marker = head[position + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # no length follows
+            position += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", head, position + 2)
+        end = position + 2 + max(2, length)
+        yield marker, position + 4, end
+        if marker in (_END_OF_IMAGE, _START_OF_SCAN):
+            return
+        position = end

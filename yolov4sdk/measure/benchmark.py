@@ -17,6 +17,7 @@ from ..imaging.synthetic import drawn_image
 from ..pipeline import Pipeline
 from ..results.thresholds import Thresholds
 from ..system.files import atomic_write
+from ..system.memory import resident_memory
 from .timing import alternate
 
 PARTS: Final = ("preprocess", "infer", "postprocess")
@@ -206,17 +207,6 @@ def operations(spec: ModelSpec, size: tuple[int, int]) -> float | None:
     with torch.device("meta"):
         model = build_model(spec.architecture, spec.names, spec.anchors)
     return 1e9 * gflops(model, size)
-
-
-def resident_memory() -> int | None:
-    """Bytes of this process that are in memory now; None where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return None
-    import resource
-
-    return pages * resource.getpagesize()
 
 
 def plot(measurements: Sequence[Measurement], path: Path) -> None:

@@ -42,6 +42,16 @@ def gpus() -> tuple[Gpu, ...]:
     return _ask()[0]
 
 
+def driver_version() -> str | None:
+    """The newest CUDA that the driver runs ("13.0"), None without a driver."""
+    try:
+        driver = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    return None if driver.cuDriverGetVersion(ctypes.byref(version)) else _cuda(version.value)
+
+
 def no_gpu_reason() -> str:
     """Why `gpus` is empty, in words."""
     return _ask()[1]
@@ -60,6 +70,11 @@ def require_gpu(what: str, index: int = 0) -> Gpu:
         names = ", ".join(f"cuda:{gpu.index} ({gpu.name})" for gpu in found)
         raise DeviceError(f"{what}: there is no cuda:{index}; there are {names}")
     return found[index]
+
+
+def _cuda(number: int) -> str:
+    """13000 is "13.0"."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _ask() -> tuple[tuple[Gpu, ...], str]:
@@ -85,7 +100,7 @@ def _ask() -> tuple[tuple[Gpu, ...], str]:
                 index,
                 name.value.decode(errors="replace"),
                 f"{major.value}.{minor.value}",
-                f"{version.value // 1000}.{version.value % 1000 // 10}",
+                _cuda(version.value),
             )
         )
     return tuple(found), "the CUDA driver lists no device (CUDA_VISIBLE_DEVICES may hide it)"

@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
-import ctypes
 import platform
 import re
-from collections.abc import Callable, Iterator
-from importlib import import_module, metadata
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from typing import Any, Final, Protocol
+
+from packaging.specifiers import SpecifierSet
 
 from .cpu import available_cpus
-from .openvino_runtime import load_openvino, openvino_core
+from .cuda_driver import driver_version, gpus
+from .text import first_line
 from .version import __version__
 
 PACKAGE: Final = "yolov4sdk"
-ONNXRUNTIMES: Final = (
-    "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml",
-)  # fmt: skip
 OPENCVS: Final = (
     "opencv-python-headless", "opencv-python", "opencv-contrib-python-headless",
     "opencv-contrib-python",
 )  # fmt: skip
-TENSORRTS: Final = ("tensorrt", "tensorrt-lean", "tensorrt-dispatch")
+
+
+class Runtime(Protocol):
+    """What is asked of a row of `yolov4sdk.backends.runtimes`."""
+
+    @property
+    def name(self) -> str:
+        """Of the runtime, and of its module."""
+        ...
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """That provide it."""
+        ...
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether two of the packages at once overwrite each other."""
+        ...
+
+    @property
+    def probe(self) -> Callable[[], dict[str, Any]]:
+        """What is installed and can be used."""
+        ...
+
+
 _REQUIREMENT: Final = re.compile(r"([\w.-]+)(?:\[([\w,-]+)\])?\s*([^;]*);?(.*)")
 
 
-def report() -> dict[str, Any]:
-    """Everything `yolov4sdk doctor` tells; plain values, ready for JSON.
+def report(rows: Iterable[Runtime]) -> dict[str, Any]:
+    """Everything `yolov4sdk doctor` says; plain values, ready for JSON.
 
     Keys: system, core, extras, runtimes, warnings. A warning is {"problem", "remedy"}; the remedy
     is a command or a sentence.
+
+    Args:
+        rows: `yolov4sdk.backends.TABLE`.
     """
-    runtimes = {
-        "onnxruntime": _probe(_onnxruntime),
-        "openvino": _probe(_openvino),
-        "torch": _probe(_torch),
-        "tensorrt": {name: found for name in TENSORRTS if (found := version(name))},
-        "driver": driver(),
-    }
+    rows = list(rows)
+    runtimes = {row.name: _probe(row) for row in rows} | {"driver": driver()}
     return {
         "system": {
             "yolov4sdk": __version__,
@@ -48,7 +70,7 @@ def report() -> dict[str, Any]:
         "core": {name: version(name) for name, _ in requirements().get("", [])},
         "extras": extras(),
         "runtimes": runtimes,
-        "warnings": list(conflicts(version, runtimes)),
+        "warnings": list(conflicts(version, runtimes, rows)),
     }
 
 
@@ -106,45 +128,30 @@ def extras() -> dict[str, dict[str, Any]]:
 
 
 def _fits(have: str, wanted: str) -> bool:
-    """Whether a version keeps the bounds, >= and <, that our own requirements have."""
-
-    def numbers(text: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in re.findall(r"\d+", text.split("+")[0])[:3])
-
-    bounds = [bound.strip() for bound in wanted.split(",") if bound]
-    return all((numbers(have) < numbers(bound)) is bound.startswith("<") for bound in bounds)
+    """Whether a version keeps the bounds of a requirement (">=2.44,<2.64")."""
+    return SpecifierSet(wanted).contains(have, prereleases=True)
 
 
 def driver() -> dict[str, Any]:
     """The NVIDIA driver: the newest CUDA it runs, and how many devices it has; {} without one."""
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return {}
-    number, count = ctypes.c_int(), ctypes.c_int()
-    if cuda.cuDriverGetVersion(ctypes.byref(number)) != 0:
-        return {}
-    if cuda.cuInit(0) == 0:
-        cuda.cuDeviceGetCount(ctypes.byref(count))
-    return {
-        "cuda": f"{number.value // 1000}.{number.value % 1000 // 10}",
-        "devices": count.value,
-    }
+    version = driver_version()
+    return {} if version is None else {"cuda": version, "devices": len(gpus())}
 
 
 def conflicts(
-    installed: Callable[[str], str | None], runtimes: dict[str, Any]
+    installed: Callable[[str], str | None], runtimes: dict[str, Any], rows: Iterable[Runtime]
 ) -> Iterator[dict[str, str]]:
     """What does not go together, each with its remedy.
 
     Args:
         installed: a package's version, or None; see `version`.
         runtimes: as `report` gives them.
+        rows: of the runtimes.
     """
-    for family, why in (
-        (ONNXRUNTIMES, "overwrite each other's files, and either may be loaded"),
-        (OPENCVS, "share the module cv2 and overwrite each other's files"),
-    ):
+    families = {row.packages: "overwrite each other's files, and either may be loaded"
+                for row in rows if row.exclusive}  # fmt: skip
+    families[OPENCVS] = "share the module cv2 and overwrite each other's files"
+    for family, why in families.items():
         several = [name for name in family if installed(name)]
         if len(several) > 1:
             # Files that are shared go with the first one that is removed: both are put back.
@@ -159,9 +166,8 @@ def conflicts(
                 "problem": f"{name} is installed but does not load: {runtime['error']}",
                 "remedy": f"pip install --force-reinstall {name}",
             }
-    if not any(
-        runtimes[name].get("version") for name in ("onnxruntime", "openvino", "torch")
-    ) and not runtimes.get("tensorrt"):
+    if not any(found and "error" not in found for name, found in runtimes.items()
+               if name != "driver"):  # fmt: skip
         yield {
             "problem": "no runtime is installed, so no model can be run",
             "remedy": f'pip install "{PACKAGE}[cpu]"',
@@ -206,38 +212,14 @@ def _cuda_conflicts(
         }
 
 
-def _probe(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _probe(row: Runtime) -> dict[str, Any]:
     """What a runtime says; {} where it is not installed, {"error"} where it does not load."""
-    name = ask.__name__.lstrip("_")
     try:
-        return ask()
+        return row.probe()
     except ImportError as error:
         missing = error.__cause__ or error
-        if isinstance(missing, ModuleNotFoundError) and missing.name == name:
+        if isinstance(missing, ModuleNotFoundError) and missing.name == row.name:
             return {}
         return {"error": str(missing)}
     except Exception as error:  # a broken library fails in any way it likes
-        return {
-            "error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        }
-
-
-def _onnxruntime() -> dict[str, Any]:
-    module = import_module("onnxruntime")
-    return {"version": module.__version__, "providers": module.get_available_providers()}
-
-
-def _openvino() -> dict[str, Any]:
-    module = load_openvino("OpenVINO")
-    with openvino_core() as core:
-        return {"version": module.__version__, "devices": core.available_devices}
-
-
-def _torch() -> dict[str, Any]:
-    module = import_module("torch")
-    devices = (
-        [module.cuda.get_device_name(i) for i in range(module.cuda.device_count())]
-        if module.cuda.is_available()
-        else []
-    )
-    return {"version": module.__version__, "cuda": module.version.cuda, "devices": devices}
+        return {"error": f"{type(error).__name__}: {first_line(error) if str(error) else ''}"}

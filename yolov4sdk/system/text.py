@@ -1,4 +1,4 @@
-"""Text files of other programs: in UTF-8 or UTF-16, or refused with the way out."""
+"""Texts of other programs: files in UTF-8 or UTF-16, or refused; what an error says."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ def decode_text(data: bytes) -> str:
 def lines_of(text: str) -> list[str]:
     """The lines of a text; only line feeds end one, since names may hold other separators."""
     return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what libraries put behind it: traces, hints, a full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -15,6 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.version import Version
+
 from ..contract.spec import ModelSpec
 from ..errors import EngineMismatchError, SpecError, TruncatedFileError
 from ..system.bounds import JSON_BYTES, brief
@@ -179,7 +181,7 @@ def check_here(engine: Path, sidecar: Sidecar, flavour: str, version: str, gpu: 
                 f"{gpu.capability} ({gpu.name})",
             )
         )
-    if sidecar.driver is not None and _numbers(gpu.driver)[:1] < _numbers(sidecar.driver)[:1]:
+    if sidecar.driver is not None and (Version(gpu.driver).major < Version(sidecar.driver).major):
         differing.append(("driver (CUDA)", sidecar.driver, gpu.driver))
     if differing:
         rows = "\n".join(f"  {what}: engine {its}, here {here}" for what, its, here in differing)
@@ -193,20 +195,16 @@ def version_fits(sidecar: Sidecar, version: str) -> bool:
     """The same version; a version-compatible engine runs on later ones of its major version."""
     if sidecar.version == version:
         return True
-    its, here = _numbers(sidecar.version), _numbers(version)
-    return sidecar.version_compatible and its[0] == here[0] and its <= here
+    its, here = Version(sidecar.version), Version(version)
+    return sidecar.version_compatible and its.major == here.major and its <= here
 
 
 def capability_fits(capabilities: tuple[str, ...], here: str) -> bool:
     """Whether "8.9" is among ("8.6", "8.9") or covered by ("8.0+",)."""
     return any(
-        _numbers(here) >= _numbers(one[:-1]) if one.endswith("+") else one == here
+        Version(here) >= Version(one[:-1]) if one.endswith("+") else one == here
         for one in capabilities
     )
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version[:60].split(".") if part.isdecimal()]
 
 
 def _sign(data: Mapping[str, Any], key: bytes) -> str:
