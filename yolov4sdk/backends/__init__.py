@@ -97,7 +97,7 @@ def _of_address(address: str, backend: str | None) -> RuntimeInfo:
 
 
 def _unknown_suffix(path: Path) -> str:
-    if path.suffix in {".cfg", ".weights"}:
+    if path.suffix.lower() in {".cfg", ".weights"}:
         return (
             f"{path.name} is a file of Darknet; convert the pair once with `yolov4sdk import "
             f"{path.stem}.cfg {path.stem}.weights -o {path.stem}.safetensors`"
@@ -107,7 +107,7 @@ def _unknown_suffix(path: Path) -> str:
             f"{path.name} is the state of a training run, for `yolov4sdk train --resume "
             f"{path.parent}`; the model is last.safetensors beside it"
         )
-    if path.suffix in {".pt", ".pth"}:
+    if path.suffix.lower() in {".pt", ".pth"}:
         return (
             f"{path.name} is a training checkpoint of another program; convert it once with "
             f"`yolov4sdk import {path.name} -o {path.stem}.safetensors`"

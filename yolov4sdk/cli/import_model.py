@@ -72,8 +72,9 @@ def _load(
     architecture: str | None,
     size: int | None,
 ) -> Model:
-    if {source.suffix, weights.suffix if weights else ""} & {".cfg", ".weights"}:
-        if source.suffix != ".cfg" or weights is None:
+    suffixes = [path.suffix.lower() for path in (source, weights) if path is not None]
+    if {".cfg", ".weights"} & set(suffixes):
+        if suffixes[0] != ".cfg" or weights is None:
             raise SettingError(
                 "a Darknet model is two files, the .cfg first: "
                 f"`yolov4sdk import {source.stem}.cfg {source.stem}.weights`"
