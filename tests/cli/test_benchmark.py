@@ -60,7 +60,7 @@ def test_what_cannot_be_measured_is_said(
     assert fixed.exit_code == 0
     text = " ".join(fixed.output.split())
     assert "not measured: fixed.onnx, batch 1" in text and "the graph takes batches of 2" in text
-    assert "the graph takes (96, 160) alone, not (64, 64)" in text
+    assert "this graph takes (96, 160) (height, width) only, got (64, 64)" in text
     none = run(
         micro_artefacts["onnxruntime"], "--precision", "bf16", "--rounds", "1", "--no-ceiling"
     )
