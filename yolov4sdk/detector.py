@@ -29,6 +29,7 @@ from .system.cpu import available_cpus
 from .system.device import Device, device_name
 
 if TYPE_CHECKING:
+    from .backends.foreign import Names
     from .streams.streaming import Stream
 
 _WORTH_THREADS: Final = 4
@@ -69,6 +70,9 @@ class Detector(ContextManager):
         scaled_decode: decode JPEGs that are larger than the network's size at the fraction of
             their size that it needs, in a fraction of the time; the pixels differ slightly. Not
             together with `gpu_letterbox`; tiles see whole images.
+        convention: for a foreign .onnx file as it is: name of a declaration ("yolox"), or a YAML
+            or JSON file with one; `yolov4sdk adopt` makes a file that needs none.
+        class_names: of such a file, or "coco"; None takes its own, or numbers.
 
     Raises:
         YOLOv4Error: a subclass says what is wrong with the file, the device or an option.
@@ -97,6 +101,8 @@ class Detector(ContextManager):
         threads: int | None = None,
         gpu_letterbox: bool = False,
         scaled_decode: bool = False,
+        convention: str | None = None,
+        class_names: Names | None = None,
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k != "self"}
         if shape not in ("auto", "square", "rect"):
@@ -116,10 +122,10 @@ class Detector(ContextManager):
         threads = None if threads is None else whole_number("threads", threads)
         loaded: Backend = (
             _load_default(backend, device, precision, threads)
-            if model is None
+            if model is None and convention is None
             else model
             if hasattr(model, "infer")
-            else load_backend(model, backend, device, precision, threads)
+            else load_backend(model, backend, device, precision, threads, convention, class_names)
         )
         try:
             if tta is not False:

@@ -314,3 +314,23 @@ def test_trained_yolox(tmp_path: Path, shared_dir: Path) -> None:
     with Detector(made.path) as detector:
         assert {"dog", "bicycle"} <= set(detector(images / "dog.jpg").labels)
         assert "horse" in detector(images / "horses.jpg").labels
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_detector_reads_by_a_convention(raw: Path, backend: str) -> None:
+    image = np.full((2 * SIDE, 2 * SIDE, 3), 90, np.uint8)
+    with Detector(raw, backend=backend, convention="yolox-raw", conf=0.3, class_names=ABC) as d:
+        found = d(image)
+    np.testing.assert_allclose(found.xyxy, BOXES * 2, atol=1e-3)
+    assert found.labels == ["b", "a", "c"]
+
+
+def test_a_convention_is_for_foreign_files(raw: Path) -> None:
+    for model, options, error in (
+        (raw, {"convention": "nowhere"}, SettingError),
+        (raw, {"convention": "yolox-raw", "class_names": ("a",)}, SpecError),
+        (raw, {"convention": "yolox-raw", "backend": "trt"}, SettingError),
+        (None, {"convention": "yolox-raw"}, SettingError),
+    ):
+        with pytest.raises(error):
+            Detector(model, **options)

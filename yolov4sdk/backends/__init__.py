@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..contract.safetensors_header import check_file
 from ..errors import ForeignFileError, SettingError
@@ -22,6 +22,9 @@ from .runtimes import (
     suffixes,
 )
 
+if TYPE_CHECKING:
+    from .foreign import Names
+
 
 def load_backend(
     model: Any,
@@ -29,6 +32,8 @@ def load_backend(
     device: Device = "auto",
     precision: str | None = None,
     threads: int | None = None,
+    convention: str | None = None,
+    names: Names | None = None,
 ) -> Backend:
     """Load an artefact into the runtime that its suffix names.
 
@@ -42,6 +47,8 @@ def load_backend(
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
             None is the artefact's own.
         threads: processor threads; None is what the container allows.
+        convention: of a foreign .onnx file: name of a declaration, or a file with one.
+        names: class names of a foreign file, or "coco"; None takes its own, or numbers.
 
     Raises:
         ArtefactError: the file is missing, empty, truncated, foreign or without a spec.
@@ -53,13 +60,21 @@ def load_backend(
     if precision is not None:
         text("precision", precision)
     wanted = None if backend is None else runtime(backend)
-    options = {"device": device, "precision": precision, "threads": threads}
+    options: dict[str, Any] = {"device": device, "precision": precision, "threads": threads}
+    if convention is not None and not (isinstance(model, str | Path) and "://" not in str(model)):
+        raise SettingError("a convention is for a foreign .onnx file")
     if isinstance(model, str) and "://" in model:
         loaded: Backend = _of_address(model, backend).loaded(model, **options)
         return loaded
     if isinstance(model, str | Path):
         model = check_file(model)
         chosen = _reader(model, wanted)
+        if convention is not None:
+            from .foreign import foreign_spec
+
+            if "conventions" not in chosen.capabilities:
+                raise SettingError(f"{chosen.name} does not run files by a convention; adopt it")
+            options["spec"] = foreign_spec(model, convention, names)
     else:
         chosen = wanted or runtime("torch")
         if chosen.name != "torch":
