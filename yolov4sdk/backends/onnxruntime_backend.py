@@ -6,6 +6,7 @@ import ctypes
 import io
 import threading
 import warnings
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
 from importlib.metadata import PackageNotFoundError, distribution
@@ -110,25 +111,34 @@ class OnnxRuntimeBackend(SideBySide):
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """See `Backend.infer`."""
-        session = self._session
-        if session is None:
+        if self._session is None:
             raise BackendError("this backend is closed; load the model again")
         check_batch(batch, self.spec)
         taken = self._graph.input
         if self._bound is None and len(batch) > 1 and self._divides:
             return self._divided(batch)
-        feeds = taken.feeds(np.ascontiguousarray(batch))
+        raw = self.raw(taken.feeds(np.ascontiguousarray(batch)))
+        return decode(raw, self._graph, taken.canvas_of(batch.shape))
+
+    def raw(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The graph's own outputs by name, not decoded, for its inputs by name.
+
+        Raises:
+            BackendError: the backend is closed, or ONNX Runtime fails.
+        """
+        session = self._session
+        if session is None:
+            raise BackendError("this backend is closed; load the model again")
         try:
             if self._bound is not None:
-                values = self._bound.run(feeds)
+                values = self._bound.run(dict(feeds))
             else:
-                values = session.run(self._outputs, feeds)
+                values = session.run(self._outputs, dict(feeds))
         except BackendError:
             raise
         except Exception as error:  # its exceptions share no public base class
             raise BackendError(f"ONNX Runtime failed: {first_line(error)}") from error
-        raw = dict(zip(self._outputs, values, strict=True))
-        return decode(raw, self._graph, taken.canvas_of(batch.shape))
+        return dict(zip(self._outputs, values, strict=True))
 
     def _load_side_by_side(self, count: int) -> Backend:
         # A run has its caller's thread and those of the session, which all runs share.

@@ -36,6 +36,7 @@ TABLE: Final = {
     "label": Row("label:label"),
     "import": Row("import_model:import_model", "torch", _TORCH),
     "adopt": Row("adopt:adopt", "export"),
+    "probe": Row("probe:probe", "cpu", ("onnxruntime",)),
     "export": Row("export:export", "export"),
     "train": Row("train:train", "train", (*_TORCH, "faster_coco_eval")),
     "train-backbone": Row("train_backbone:train_backbone", "train", _TORCH),
