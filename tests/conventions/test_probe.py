@@ -17,8 +17,9 @@ from yolov4sdk.conventions.declaration import foreign, read_declaration
 from yolov4sdk.datasets import load_dataset
 from yolov4sdk.errors import SettingError
 from yolov4sdk.measure.metrics import Prediction
-from yolov4sdk.measure.probe import Candidate, Ranked, decide, probe
+from yolov4sdk.measure.probe import Ranked, decide, probe
 from yolov4sdk.measure.probe_runs import VIEWS, consistency
+from yolov4sdk.measure.probe_variants import Candidate
 
 from ..conftest import REPOSITORY
 from .cases import CASES, write

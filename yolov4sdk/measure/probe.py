@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..backends.onnxruntime_backend import OnnxRuntimeBackend
-from ..contract.contract import GraphContract, Resize
+from ..contract.contract import GraphContract
 from ..contract.onnx_graph import GraphFacts, read_onnx_graph
 from ..contract.spec import METADATA_KEY, ModelInfo, ModelSpec
 from ..conventions.base import Convention
@@ -26,6 +26,7 @@ from ..errors import SettingError, SpecError, YOLOv4Error
 from .classes import SharedClasses, share_classes
 from .metrics import coco_metrics
 from .probe_runs import PLAIN, VIEWS, Reading, consistency, read_pictures
+from .probe_variants import Candidate, coloured, crossed, distinct, resized, same, varied
 
 _FEW: Final = 8
 """Pictures of the first stages."""
@@ -37,49 +38,10 @@ _LEAST: Final = {"AP": 0.05, "agreement": 0.15}
 """Below this the best is no detector that works."""
 _GROUPS: Final = 3
 """Readings of the outputs that are followed into the later stages."""
-_IMAGENET: Final = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-_NORMALISED: Final[tuple[dict[str, Any], ...]] = (
-    {"scale": 1 / 255, "mean": (0.0,) * 3, "std": (1.0,) * 3},
-    {"scale": 1.0, "mean": (0.0,) * 3, "std": (1.0,) * 3},
-    {"scale": 1 / 255, **_IMAGENET},
-    {"scale": 1.0, "mean": (127.5,) * 3, "std": (127.5,) * 3},
-)
-_RESIZED: Final = (Resize(), Resize("letterbox-top-left"), Resize("stretch"))
 _CLASSES: Final = (
     "output.background=none", "output.background=first", "output.background=last",
     "output.class_offset=0", "output.class_offset=1",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A declaration, or one with other values.
-
-    Attributes:
-        row: the declaration.
-        contract: with the file's facts and the other values.
-        changes: in words, "RGB, letterbox"; empty for the declaration as it stands.
-    """
-
-    row: Convention
-    contract: GraphContract
-    changes: str = ""
-
-    @property
-    def output(self) -> Any:
-        """What it makes of the outputs, whatever it is called."""
-        return replace(self.contract.output, convention="")
-
-    @property
-    def pixels(self) -> Any:
-        """What it makes of colours."""
-        taken = self.contract.input
-        return taken.color, taken.scale, taken.mean, taken.std
-
-    @property
-    def title(self) -> str:
-        """Its name and what is changed."""
-        return f"{self.row.name} ({self.changes})" if self.changes else self.row.name
 
 
 @dataclass(frozen=True)
@@ -216,18 +178,18 @@ class _Probe:
         known: dict[GraphContract, Ranked] = {}
 
         def stage(candidates: Sequence[Candidate], number: int) -> list[Ranked]:
-            new = [c for c in _distinct(candidates) if _same(c.contract) not in known]
+            new = [c for c in distinct(candidates) if same(c.contract) not in known]
             for ranked in self._scored(new, few):
-                known[_same(ranked.candidate.contract)] = ranked
+                known[same(ranked.candidate.contract)] = ranked
             progress(number, 4)
             return sorted(known.values(), key=lambda one: -one.score)
 
-        ranked = stage([*found, *_crossed(found)], 1)
+        ranked = stage([*found, *crossed(found)], 1)
         works = ranked[0].score >= _LEAST[self.measure]
         leaders = _leaders(ranked, _GROUPS if works else len(ranked))
-        ranked = stage([v for one in leaders for v in _coloured(one)], 2)
+        ranked = stage([v for one in leaders for v in coloured(one)], 2)
         leaders = _leaders(ranked, _GROUPS)
-        ranked = stage([v for one in leaders for v in (*_resized(one), *self._classes(one))], 3)
+        ranked = stage([v for one in leaders for v in (*resized(one), *self._classes(one))], 3)
         kept = self._finalists(ranked)
         last = sorted(self._scored(kept, range(len(self._pictures))), key=lambda one: -one.score)
         progress(4, 4)
@@ -238,7 +200,7 @@ class _Probe:
                 seen.add(one.candidate.row.name)
                 others.append(one)
         margin = max(_MARGIN[self.measure], _SHARE * last[0].score)
-        winner, reason = decide(last, margin, _LEAST[self.measure])
+        winner, reason = decide(last, margin, _LEAST[self.measure], self._dataset is not None)
         return Ranking(
             tuple(last), tuple(others), self.measure, margin, winner, reason, len(self._pictures)
         )
@@ -249,11 +211,11 @@ class _Probe:
         best = good[0].score
         near = [one for one in good if one.score >= best * 0.7][:8]
         leaders = _leaders(good, _GROUPS)
-        outputs = [one.output for one in leaders]
+        shapes = [one.shape for one in leaders]
         declared = [
-            o.candidate for o in good if not o.candidate.changes and o.candidate.output in outputs
+            o.candidate for o in good if not o.candidate.changes and o.candidate.shape in shapes
         ]
-        return _distinct([*declared, *leaders, *(one.candidate for one in near)])
+        return distinct([*declared, *leaders, *(one.candidate for one in near)])
 
     def _scored(self, candidates: Sequence[Candidate], at: Sequence[int]) -> list[Ranked]:
         labelled = self._dataset is not None
@@ -289,7 +251,7 @@ class _Probe:
         if one.contract.output.selection == "given" and len(self._names) == len(IDS):
             made.append((replace(one.contract.output, class_ids=IDS), "class_ids of COCO"))
         return [
-            _changed(one, replace(one.contract, output=output), said)
+            varied(one, replace(one.contract, output=output), said)
             for output, said in made
             if output != one.contract.output and self._fits(output)
         ]
@@ -301,11 +263,23 @@ class _Probe:
         return bool(fitting({"": row}, self._facts, classes)) or output.selection == "given"
 
 
-def decide(ranked: Sequence[Ranked], margin: float, least: float) -> tuple[Candidate | None, str]:
+def _leaders(ranked: Sequence[Ranked], count: int) -> list[Candidate]:
+    """The best candidate of each of the best readings of the outputs."""
+    best: dict[Any, Candidate] = {}
+    for one in ranked:
+        if not one.fault:
+            best.setdefault(one.candidate.output, one.candidate)
+    return list(best.values())[:count]
+
+
+def decide(
+    ranked: Sequence[Ranked], margin: float, least: float, labelled: bool = True
+) -> tuple[Candidate | None, str]:
     """The winner, or None and why there is none.
 
     Candidates within the margin are not told apart. They are one answer when they read the outputs
-    alike; of these a declaration as it stands goes before one with other values.
+    alike; of these a declaration as it stands goes before one with other values. Without labels
+    readings that differ only in which class is which are never told apart.
     """
     best = ranked[0]
     if best.score < least:
@@ -313,6 +287,15 @@ def decide(ranked: Sequence[Ranked], margin: float, least: float) -> tuple[Candi
             f"undecided: the best of these scores {best.score:.3f}, below {least}; perhaps none is "
             "this file's declaration, or the pictures show nothing that it knows"
         )
+    if not labelled:
+        rivals = {
+            o.candidate.output: o for o in ranked if o.candidate.shape == best.candidate.shape
+        }
+        if len(rivals) > 1:
+            return None, (
+                "undecided: without labels nothing tells which class is which, and "
+                f"{', '.join(o.candidate.row.name for o in rivals.values())} differ in that only"
+            )
     near = [one for one in ranked if best.score - one.score < margin]
     shown = ", ".join(one.candidate.title for one in near)
     if len({one.candidate.output for one in near}) > 1:
@@ -328,73 +311,3 @@ def decide(ranked: Sequence[Ranked], margin: float, least: float) -> tuple[Candi
             "the declaration's own are kept"
         )
     return winner, ""
-
-
-# -- variants -----------------------------------------------------------------------------------
-
-
-def _same(contract: GraphContract) -> GraphContract:
-    return replace(contract, output=replace(contract.output, convention=""))
-
-
-def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The first of those that mean the same."""
-    kept: dict[GraphContract, Candidate] = {}
-    for one in candidates:
-        kept.setdefault(_same(one.contract), one)
-    return list(kept.values())
-
-
-def _leaders(ranked: Sequence[Ranked], count: int) -> list[Candidate]:
-    """The best candidate of each of the best readings of the outputs."""
-    best: dict[Any, Candidate] = {}
-    for one in ranked:
-        if not one.fault:
-            best.setdefault(one.candidate.output, one.candidate)
-    return list(best.values())[:count]
-
-
-def _crossed(found: Sequence[Candidate]) -> list[Candidate]:
-    """Each reading of the outputs with the inputs of all declarations."""
-    inputs = list(dict.fromkeys(one.contract.input for one in found))
-    made = []
-    for one in found:
-        for other in inputs:
-            taken = one.contract.input
-            if other.resize.shortest is None and other.multiple == taken.multiple:
-                mixed = replace(
-                    taken, color=other.color, scale=other.scale, mean=other.mean, std=other.std,
-                    resize=other.resize,
-                )  # fmt: skip
-                made.append(_changed(one, replace(one.contract, input=mixed)))
-    return made
-
-
-def _coloured(one: Candidate) -> list[Candidate]:
-    taken = one.contract.input
-    ways: Sequence[Mapping[str, Any]] = ({},) if taken.dtype == "uint8" else ({}, *_NORMALISED)
-    return [
-        _changed(one, replace(one.contract, input=replace(taken, color=color, **way)))
-        for way in ways
-        for color in ("RGB", "BGR")
-    ]
-
-
-def _resized(one: Candidate) -> list[Candidate]:
-    taken = one.contract.input
-    return [
-        _changed(one, replace(one.contract, input=replace(taken, resize=resize)))
-        for resize in _RESIZED
-        if resize.policy != taken.resize.policy and taken.resize.shortest is None
-    ]
-
-
-def _changed(one: Candidate, contract: GraphContract, said: str = "") -> Candidate:
-    """The candidate with another contract, and its input in words."""
-    taken = contract.input
-    if _same(contract) == _same(one.contract):
-        return one
-    mean = f" - {list(taken.mean)} / {list(taken.std)}" if any(taken.mean) else ""
-    scale = "1/255" if abs(taken.scale * 255 - 1) < 1e-6 else f"{taken.scale:g}"
-    words = [taken.color, f"x {scale}{mean}", taken.resize.policy, *([said] if said else [])]
-    return Candidate(one.row, contract, ", ".join(words))
