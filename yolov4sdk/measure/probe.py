@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ..backends.onnxruntime_backend import OnnxRuntimeBackend
 from ..contract.contract import GraphContract
 from ..contract.onnx_graph import GraphFacts, read_onnx_graph
 from ..contract.spec import METADATA_KEY, ModelInfo, ModelSpec
@@ -27,6 +26,9 @@ from .classes import SharedClasses, share_classes
 from .metrics import coco_metrics
 from .probe_runs import PLAIN, VIEWS, Reading, consistency, read_pictures
 from .probe_variants import Candidate, coloured, crossed, distinct, resized, same, varied
+
+if TYPE_CHECKING:
+    from ..backends.onnxruntime_backend import OnnxRuntimeBackend
 
 _FEW: Final = 8
 """Pictures of the first stages."""
@@ -103,6 +105,8 @@ def probe(
         ArtefactError: the file cannot be read or run.
         MissingExtraError: ONNX Runtime is not installed, or with labels faster-coco-eval.
     """
+    from ..backends.onnxruntime_backend import OnnxRuntimeBackend
+
     model = Path(model)
     facts = read_onnx_graph(model)
     if METADATA_KEY in facts.metadata:
