@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from tests.conftest import REPOSITORY
+from tests.conventions.cases import CASES
+from tests.conventions.cases import write as write_case
 from tests.train.synthetic import write_dataset
 from yolov4sdk.cli.commands import TABLE
 from yolov4sdk.cli.models import COLUMNS, FIGURES
@@ -100,6 +102,7 @@ def run(extras: tuple[str, ...], folder: Path, *commands: str) -> list[tuple[int
 def folder(tmp_path_factory: pytest.TempPathFactory, micro_artefacts: dict[str, Path]) -> Path:
     folder = tmp_path_factory.mktemp("needs")
     torch.save(build_model("yolov4-csp-n").state_dict(), folder / "n.pt")
+    write_case(CASES["yolox-raw"](), folder / "foreign.onnx")
     write_dataset(folder / "data", train=4, val=2, classes=1)
     for kind, path in micro_artefacts.items():
         shutil.copy(path, folder / f"{kind}{path.suffix}")
@@ -113,7 +116,17 @@ PICTURES = "data/images/val"
 @pytest.mark.parametrize(
     ("extras", "commands"),
     [
-        ((), ("models", "info onnxruntime.onnx", "train --help", "export --help")),
+        (
+            (),
+            (
+                "models",
+                "doctor",
+                "init skeleton",
+                "info onnxruntime.onnx",
+                "train --help",
+                "export --help",
+            ),
+        ),
         (
             ("cpu",),
             (
@@ -134,6 +147,10 @@ PICTURES = "data/images/val"
         ),
         pytest.param(("train",), (f"train data/data.yaml -o run {QUICK}",), marks=pytest.mark.slow),
         (("torch",), ("import n.pt -o again.safetensors",)),
+        (
+            ("export", "cpu"),
+            ("adopt foreign.onnx --as yolox-raw --names a,b,c -o adopted.onnx",),
+        ),
     ],
     ids=lambda value: "+".join(value) if value and " " not in value[0] else "",
 )
