@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from yolov4sdk.contract.contract import OUTPUTS, output_shapes
-from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
+from yolov4sdk.contract.spec import METADATA_KEY, STEP_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError
 
 try:
@@ -79,7 +79,7 @@ def decode_config(name: str, spec: ModelSpec, options: TritonOptions) -> Any:
     """image (an encoded file) -> images, geometry."""
     config = _model(name, options)
     config.backend = "python"
-    config.parameters[METADATA_KEY].string_value = spec.to_json()
+    config.parameters[STEP_KEY].string_value = spec.to_json()
     config.input.add(name="image", data_type=pb.TYPE_STRING, dims=[1])
     kind, dims = _images(spec)
     config.output.add(name="images", data_type=kind, dims=_concrete(dims, spec))
@@ -92,7 +92,7 @@ def boxes_config(name: str, spec: ModelSpec, options: TritonOptions) -> Any:
     """What the network gives, and geometry -> final boxes."""
     config = _model(name, options)
     config.backend = "python"
-    config.parameters[METADATA_KEY].string_value = spec.to_json()
+    config.parameters[STEP_KEY].string_value = spec.to_json()
     for key in ("conf", "iou", "max_det"):
         config.parameters[key].string_value = str(getattr(options, key))
     for output, (data_type, shape) in network_outputs(spec).items():

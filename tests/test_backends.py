@@ -78,7 +78,9 @@ def test_openvino_reads_onnx_too(tiny_artefacts: dict[str, Path]) -> None:
         load_backend(tiny_artefacts["onnxruntime"], "openvino") as one,
         load_backend(tiny_artefacts["openvino"]) as other,
     ):
-        assert one.name == "openvino" and one.spec == other.spec
+        # The provenance holds each file's own figures of its check.
+        assert one.name == "openvino" and one.spec.contract == other.spec.contract
+        assert one.spec.replace(provenance={}) == other.spec.replace(provenance={})
         assert box_error(one.infer(images).boxes, other.infer(images).boxes).max() < 1e-3
 
 

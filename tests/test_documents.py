@@ -44,7 +44,7 @@ BAD_YAML = {
     "half a character": ('a: "\\ud800"', "not valid YAML"),
     "a control character": ("a: \x07", "not valid YAML"),
     "two documents": ("a: 1\n---\nb: 2", "single document"),
-    "no UTF-8": (b"a: \xff", "cannot be read as UTF-8"),
+    "no UTF-8": (b"a: \xff", "not UTF-8 text"),
     "large": (b"#" * (bounds.YAML_BYTES + 1), "more than 1,048,576 bytes"),
 }  # fmt: skip
 

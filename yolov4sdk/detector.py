@@ -92,7 +92,7 @@ class Detector(ContextManager):
         classes: Classes = None,
         agnostic: bool = False,
         multi_label: bool = False,
-        tiles: Tiling | int | None = None,
+        tiles: Tiling | int | tuple[int, int] | None = None,
         tta: bool | Sequence[float] = False,
         shape: Literal["auto", "square", "rect"] = "auto",
         batch: int = 8,

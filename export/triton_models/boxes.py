@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
+from yolov4sdk.contract.spec import STEP_KEY, ModelSpec
 from yolov4sdk.conventions import Outputs
 from yolov4sdk.imaging.preprocess import Letterbox
 from yolov4sdk.pipeline import Pipeline
@@ -24,7 +24,7 @@ class TritonPythonModel:
         """Read the spec and the thresholds from the configuration."""
         parameters = json.loads(args["model_config"])["parameters"]
         texts = {name: value["string_value"] for name, value in parameters.items()}
-        spec = ModelSpec.from_json(texts[METADATA_KEY]).decoded()
+        spec = ModelSpec.from_json(texts[STEP_KEY]).decoded()
         output = spec.contract.output
         iou = None if output.suppressed else float(texts["iou"])
         self.max_det = int(texts["max_det"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
+from yolov4sdk.contract.spec import STEP_KEY, ModelSpec
 from yolov4sdk.errors import ImageError
 from yolov4sdk.imaging.images import decode
 from yolov4sdk.pipeline import Pipeline
@@ -20,7 +20,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read the spec from the configuration."""
         parameters = json.loads(args["model_config"])["parameters"]
-        spec = ModelSpec.from_json(parameters[METADATA_KEY]["string_value"]).decoded()
+        spec = ModelSpec.from_json(parameters[STEP_KEY]["string_value"]).decoded()
         self.pipeline = Pipeline(spec.contract)
 
     def execute(self, requests: list[Any]) -> list[Any]:

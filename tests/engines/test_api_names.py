@@ -16,7 +16,7 @@ from ..conftest import REPOSITORY
 from .conftest import needs_rtx
 
 FILES = [
-    *sorted((REPOSITORY / "yolov4sdk" / "engines").glob("*.py")),
+    *sorted((REPOSITORY / "yolov4sdk" / "tensorrt").glob("*.py")),
     REPOSITORY / "yolov4sdk" / "backends" / "tensorrt_backend.py",
     REPOSITORY / "yolov4sdk" / "backends" / "engine_slots.py",
 ]
@@ -40,7 +40,7 @@ RTX_ONLY = {
 OTHERS = {
     ("ILayer", name)
     for name in ("nodes", "kind", "inputs", "outputs", "holds", "precision")  # our own Layer
-} | {("ICudaEngine", name) for name in ("name", "with_name", "read_bytes", "startswith")}
+} | {("ICudaEngine", name) for name in ("name", "parent", "with_name", "read_bytes", "startswith")}
 
 
 def used(path: Path) -> Iterator[tuple[str, str]]:

@@ -167,7 +167,7 @@ def test_bad_files(tmp_path: Path, graph: Graph) -> None:
         ({"timing_cache": Path("x")}, "has no timing cache"),
         ({"hardware_compatible": True}, "has no hardware compatible"),
         ({"version_compatible": True}, "has no version compatible"),
-        ({"workspace": 0}, "number of MiB"),
+        ({"workspace": 0}, "positive integer"),
         ({"batch_profile": (4, 2, 8)}, "in this order"),
         ({"batch_profile": (1, 2)}, "three entries"),
     ],

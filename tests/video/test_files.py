@@ -9,7 +9,6 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -345,7 +344,7 @@ def test_without_pyav(
 def test_a_graph_of_fixed_batch_gets_full_batches(detector: Detector, video: Path) -> None:
     class Fixed(ContextManager):
         name, device, precision = "fixed", "cpu", "fp32"
-        spec = replace(detector.spec, batch=4)
+        spec = detector.spec.replace(batch=4)
 
         def infer(self, batch: np.ndarray) -> Outputs:
             assert len(batch) == 4

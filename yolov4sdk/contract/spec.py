@@ -29,6 +29,8 @@ from .schema import read
 FORMAT_VERSION: Final = 2
 METADATA_KEY: Final = "yolov4sdk.spec"
 """The key under which safetensors, ONNX and OpenVINO files hold the JSON."""
+STEP_KEY: Final = "yolov4sdk.step"
+"""The key in a Triton model that is one step of a detector, and none by itself."""
 
 Decoding = Literal["scaled", "darknet"]
 InputForm = Literal["float_nchw", "uint8_nhwc"]

@@ -35,7 +35,7 @@ TOLERANCES: Final = {
 
 MULTIPLE: Final = 8.0
 """How many times the source's own rounding an exported file may differ from it at most."""
-MEAN_MULTIPLE: Final = 4.0
+MEAN_MULTIPLE: Final = 8.0
 """The same of a mean, which varies less."""
 FLOORS: Final = {
     "fp32": Tolerance(boxes_max=5e-6, boxes_mean=1e-6, scores_max=1e-6, matched=0.95),

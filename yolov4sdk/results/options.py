@@ -24,7 +24,7 @@ class CallOptions(TypedDict, total=False):
     classes: Classes
     agnostic: bool
     multi_label: bool
-    tiles: Tiling | int | None
+    tiles: Tiling | int | tuple[int, int] | None
 
 
 def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +77,11 @@ def _read(name: str, value: Any) -> Any:
     if name == "max_det":
         return whole_number(name, value)
     if name == "tiles":
-        plain = value is None or isinstance(value, Tiling)
-        return value if plain else whole_number(name, value)
+        if value is None or isinstance(value, Tiling | tuple):
+            return value
+        if isinstance(value, str):
+            raise SettingError(f"tiles must be a Tiling, a size in pixels or None, got {value!r}")
+        return whole_number(name, value)
     if name == "classes":
         return None if value is None else _classes(value)
     return flag(name, value)
