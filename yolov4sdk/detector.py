@@ -361,28 +361,9 @@ class Detector(ContextManager):
     def _detect(
         self, images: Iterable[tuple[Pixels, Size]], thresholds: Thresholds
     ) -> list[Detections]:
-        """Detections of each image, uint8 BGR [H, W, 3] and its whole size, in their order.
-
-        Images of one canvas size run together, `batch` at most.
-        """
-        found: dict[int, Detections] = {}
-        waiting: dict[Size, list[tuple[int, Pixels, Letterbox]]] = {}
-
-        def run(canvas: Size) -> None:
-            indices, batch, plans = zip(*waiting.pop(canvas), strict=True)
-            outputs = self.pipeline.detect(batch, plans)
-            for row, (i, plan) in enumerate(zip(indices, plans, strict=True)):
-                found[i] = self._detections(outputs, row, plan, thresholds)
-
-        for i, (image, source) in enumerate(images):
-            plan = self.pipeline.plan(source)
-            group = waiting.setdefault(plan.canvas, [])
-            group.append((i, image, plan))
-            if len(group) == self._batch:
-                run(plan.canvas)
-        for canvas in list(waiting):
-            run(canvas)
-        return [found[i] for i in range(len(found))]
+        """Detections of each image, uint8 BGR [H, W, 3] and its whole size, in their order."""
+        found = self.pipeline.detect_all(images, thresholds, self._batch)
+        return [Detections(*kept, self.names, plan.source) for kept, plan in found]
 
     def _thresholds(self, overrides: Mapping[str, Any]) -> tuple[Thresholds, Tiling | None]:
         """The settings with those of one call, checked."""
@@ -409,15 +390,9 @@ class Detector(ContextManager):
             plan: how the row was letterboxed.
             **overrides: as of a call; a row is a whole image, so tiles play no part.
         """
-        return self._detections(
-            outputs, row, plan, self._thresholds({**overrides, "tiles": None})[0]
-        )
-
-    def _detections(
-        self, outputs: Outputs, row: int, plan: Letterbox, thresholds: Thresholds
-    ) -> Detections:
-        xyxy, scores, ids = self.pipeline.finish(outputs, row, plan, thresholds)
-        return Detections(xyxy, scores, ids, self.names, plan.source)
+        thresholds, _ = self._thresholds({**overrides, "tiles": None})
+        kept = self.pipeline.finish(outputs, row, plan, thresholds)
+        return Detections(*kept, self.names, plan.source)
 
 
 def _made(kind: type[Detector], model: Any, arguments: dict[str, Any]) -> Detector:

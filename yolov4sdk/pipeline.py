@@ -6,7 +6,7 @@ plan -> prepare (letterbox, normalise) -> run (the network) -> finish (choose, b
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract.contract import GraphContract
-from .conventions import Outputs
+from .contract.outputs import Outputs
 from .errors import SettingError
 from .imaging.preprocess import (
     LETTERBOX,
@@ -123,6 +123,36 @@ class Pipeline:
         if self._on_device:
             return Outputs(*self.backend.infer_images(images, plans, bgr=True))
         return self.run(self.prepare(images, plans))
+
+    def detect_all(
+        self, images: Iterable[tuple[NDArray[np.uint8], Size]], thresholds: Thresholds, batch: int
+    ) -> list[tuple[Kept, Letterbox]]:
+        """What each image shows, in their order; images of one canvas size run together.
+
+        Args:
+            images: uint8 BGR [H, W, 3] and (height, width) of the whole image: the pixels may be
+                those of a JPEG decoded at a fraction.
+            thresholds: resolved.
+            batch: images of a run at most.
+        """
+        found: dict[int, tuple[Kept, Letterbox]] = {}
+        waiting: dict[Size, list[tuple[int, NDArray[np.uint8], Letterbox]]] = {}
+
+        def run(canvas: Size) -> None:
+            indices, pictures, plans = zip(*waiting.pop(canvas), strict=True)
+            outputs = self.detect(pictures, plans)
+            for row, (i, plan) in enumerate(zip(indices, plans, strict=True)):
+                found[i] = self.finish(outputs, row, plan, thresholds), plan
+
+        for i, (image, source) in enumerate(images):
+            plan = self.plan(source)
+            group = waiting.setdefault(plan.canvas, [])
+            group.append((i, image, plan))
+            if len(group) == batch:
+                run(plan.canvas)
+        for canvas in list(waiting):
+            run(canvas)
+        return [found[i] for i in range(len(found))]
 
     def finish(self, outputs: Outputs, row: int, plan: Letterbox, thresholds: Thresholds) -> Kept:
         """What one row of the outputs shows, in pixels of its image.

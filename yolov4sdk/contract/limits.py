@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import NamesError, SpecError
 from ..system import bounds
-
-if TYPE_CHECKING:
-    from .contract import GraphContract
-    from .spec import ModelInfo, ModelSpec
+from .contract import GraphContract
+from .model_info import ModelInfo
 
 
-def check_limits(spec: ModelSpec) -> None:
+def check_limits(model: ModelInfo, contract: GraphContract) -> None:
     """Raise SpecError for a number that no model has, NamesError for names that none has."""
-    _check_model(spec.model)
-    _check_contract(spec.contract)
+    _check_model(model)
+    _check_contract(contract)
 
 
 def _check_model(model: ModelInfo) -> None:

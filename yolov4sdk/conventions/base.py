@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.contract import GraphContract, InputContract, OutputContract, OutputTensor, Size
+from ..contract.outputs import Outputs as Outputs
 from ..errors import TensorError
-
-
-class Outputs(NamedTuple):
-    """Candidates of a batch: what every graph gives once its convention is applied.
-
-    Attributes:
-        boxes: float32 [B, N, 4], xyxy in input pixels.
-        scores: float32 [B, N, C], objectness x class; of a reduced graph [B, K].
-        class_ids: None; of a reduced graph int64 [B, K].
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    class_ids: NDArray[np.int64] | None = None
-
 
 Tensors = Mapping[str, NDArray[Any]]
 Decode: TypeAlias = Callable[[Tensors, GraphContract, Size], Outputs]

@@ -185,6 +185,21 @@ def evaluate(
     predictions, seconds = predict(
         canvases, dataset, thresholds, batch, scaled_decode, shared, progress
     )
+    settings = {
+        "size": canvases.size, "rectangular": canvases.rectangular, "conf": conf, "iou": iou,
+        "max_det": max_det, "batch": batch, "scaled_decode": scaled_decode,
+    }  # fmt: skip
+    notes = shared.notes() if shared is not None else []
+    return _measured(dataset, predictions, settings, seconds, notes)
+
+
+def _measured(
+    dataset: DetectionDataset,
+    predictions: list[Prediction],
+    settings: dict[str, Any],
+    seconds: dict[str, float],
+    notes: list[str],
+) -> EvaluationResult:
     return EvaluationResult(
         names=dataset.names,
         images=len(dataset),
@@ -193,18 +208,10 @@ def evaluate(
         curves=confidence_curves(dataset, predictions),
         confusion=confusion_matrix(dataset, predictions),
         predictions=predictions,
-        settings={
-            "size": canvases.size,
-            "rectangular": canvases.rectangular,
-            "conf": conf,
-            "iou": iou,
-            "max_det": max_det,
-            "batch": batch,
-            "scaled_decode": scaled_decode,
-        },
+        settings=settings,
         seconds=seconds,
         dataset=dataset,
-        notes=shared.notes() if shared is not None else [],
+        notes=notes,
     )
 
 

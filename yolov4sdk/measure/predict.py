@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.contract import GraphContract, float_input, own_output
-from ..conventions import Outputs
+from ..contract.outputs import Outputs
 from ..datasets import DetectionDataset
 from ..errors import SettingError
 from ..imaging.images import read_image, read_scaled

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..contract.contract import OutputContract
-from ..conventions import Outputs
+from ..contract.outputs import Outputs
 from ..detections import resolve_classes, resolve_conf
 from ..errors import SettingError
 from ..system.option import about

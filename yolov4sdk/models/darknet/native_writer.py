@@ -23,8 +23,8 @@ from ..blocks import (
 from ..detect import Detect
 from ..model import Model
 from .matching import POOLS
+from .values import anchor_text, conv_values
 from .weights import LayerWeights
-from .writer import anchor_text, conv_values
 
 
 def native_files(model: Model) -> tuple[str, dict[int, LayerWeights]]:

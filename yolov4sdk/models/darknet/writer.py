@@ -13,8 +13,9 @@ from ..model import ARCHITECTURE_KEY, Model
 from .cfg import Option, Section, parse_cfg
 from .graph import Graph, load_graph
 from .layers import Convolution, Head
-from .modules import BN_EPS, DarknetConv, DarknetShortcut
+from .modules import DarknetConv, DarknetShortcut
 from .network import DarknetModel
+from .values import anchor_text, conv_values
 from .weights import HEADER_KEY, Header, LayerWeights
 
 
@@ -54,29 +55,6 @@ def to_darknet(model: Model) -> DarknetFiles:
         graph = load_graph(text, "the cfg")
     header = Header.from_text(model.spec.provenance.get(HEADER_KEY, ""))
     return DarknetFiles(text, graph, header, values)
-
-
-def conv_values(conv: nn.Conv2d, norm: nn.Module, part: slice = slice(None)) -> LayerWeights:
-    """Values of a convolution with its own batch normalisation or a part of a joint one.
-
-    Args:
-        conv: without bias where there is a normalisation.
-        norm: BatchNorm2d; an Identity where the convolution has a bias.
-        part: of the normalisation's channels.
-    """
-    weight = conv.weight.detach()
-    if not isinstance(norm, nn.BatchNorm2d):
-        if conv.bias is None:
-            raise ExportError("a convolution without bias and normalisation is none of Darknet's")
-        return LayerWeights(weight, conv.bias.detach())
-    mean, variance = norm.running_mean, norm.running_var
-    if conv.bias is not None or mean is None or variance is None:
-        raise ExportError("a normalised convolution with a bias of its own is none of Darknet's")
-    scale = norm.weight.detach()[part]
-    if norm.eps != BN_EPS:  # the scale takes the difference, exact for any variance
-        ratio = (variance[part].double() + BN_EPS) / (variance[part].double() + norm.eps)
-        scale = (scale.double() * ratio.sqrt()).to(scale.dtype)
-    return LayerWeights(weight, norm.bias.detach()[part], scale, mean[part], variance[part])
 
 
 def _graph_values(model: DarknetModel, graph: Graph) -> dict[int, LayerWeights]:
@@ -123,11 +101,6 @@ def _updated(model: DarknetModel) -> str:
 def _anchors(head: Head, anchors: tuple[tuple[float, float], ...]) -> str:
     unit = float(head.stride) if head.kind == "region" else 1.0
     return anchor_text([(w / unit, h / unit) for w, h in anchors])
-
-
-def anchor_text(pairs: list[tuple[float, float]]) -> str:
-    """Pairs as Darknet writes them."""
-    return ",  ".join(f"{w:.9g},{h:.9g}" for w, h in pairs)
 
 
 def section_text(sections: list[Section]) -> str:
