@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Backend, BackendName, Outputs, Precision, load_backend
-from .backends.artefacts import default_model
+from .backends import Backend, BackendName, Outputs, Precision, load_backend, load_default
 from .backends.base import ContextManager
 from .backends.tta import augmented
 from .contract.spec import ModelSpec
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from .streams.streaming import Stream
 
 _WORTH_THREADS: Final = 4
-"""Images in a list: fewer are decoded before threads are of use (`python -m benchmarks
-pipeline-stages` has 1, 2 and 8)."""
+"""Images in a list from which on threads are of use (`python -m benchmarks pipeline-stages`)."""
 
 
 class Detector(ContextManager):
@@ -121,7 +119,7 @@ class Detector(ContextManager):
         device = device_name(device)
         threads = None if threads is None else whole_number("threads", threads)
         loaded: Backend = (
-            _load_default(backend, device, precision, threads)
+            load_default(backend, device, precision, threads)
             if model is None and convention is None
             else model
             if hasattr(model, "infer")
@@ -148,8 +146,7 @@ class Detector(ContextManager):
     @property
     def backend(self) -> Backend:
         """What runs the network."""
-        backend: Backend = self.pipeline.backend
-        return backend
+        return cast("Backend", self.pipeline.backend)
 
     @backend.setter
     def backend(self, backend: Backend) -> None:
@@ -157,7 +154,7 @@ class Detector(ContextManager):
 
     @property
     def spec(self) -> ModelSpec:
-        """The artefact's spec."""
+        """Of the model."""
         return self.backend.spec
 
     @property
@@ -401,10 +398,3 @@ def _made(kind: type[Detector], model: Any, arguments: dict[str, Any]) -> Detect
 
 def _whole(image: Pixels) -> tuple[Pixels, Size]:
     return image, (image.shape[0], image.shape[1])
-
-
-def _load_default(
-    backend: str | None, device: str, precision: str | None, threads: int | None
-) -> Backend:
-    with default_model() as path:
-        return load_backend(path, backend, device, precision, threads)

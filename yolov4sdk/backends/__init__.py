@@ -9,6 +9,7 @@ from ..contract.safetensors_header import check_file
 from ..errors import ForeignFileError, SettingError
 from ..system.arguments import text
 from ..system.device import Device, device_name
+from .artefacts import default_model
 from .base import Backend, Outputs
 from .runtimes import (
     TABLE,
@@ -85,6 +86,14 @@ def load_backend(
     return loaded
 
 
+def load_default(
+    backend: str | None, device: Device, precision: str | None, threads: int | None
+) -> Backend:
+    """The embedded model; ArtefactNotFoundError where this build has none."""
+    with default_model() as path:
+        return load_backend(path, backend, device, precision, threads)
+
+
 def _reader(path: Path, wanted: RuntimeInfo | None) -> RuntimeInfo:
     """The runtime for a file: the one that was asked for, or the first that claims it."""
     fitting = readers(path.suffix)
@@ -132,5 +141,5 @@ def _unknown_suffix(path: Path) -> str:
 
 __all__ = [
     "TABLE", "Backend", "BackendName", "Outputs", "Precision", "RuntimeInfo", "load_backend",
-    "readers", "register", "runtime", "suffixes",
+    "load_default", "readers", "register", "runtime", "suffixes",
 ]  # fmt: skip
