@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -147,8 +147,9 @@ def augment(
             sample = mixup(sample, other, settings.mixup_beta, rng)
     else:
         sample = random_perspective(place_centred(load(index), canvas), canvas, settings, rng)
-    hsv_jitter(sample.image, settings, rng)
-    return random_flips(sample, settings, rng)
+    for step in STEPS:
+        sample = step(sample, settings, rng)
+    return sample
 
 
 def _warped_mosaic(
@@ -331,3 +332,14 @@ def _joined(image: Array, parts: Sequence[Sample]) -> Sample:
         np.concatenate([part.visible for part in parts]),
         np.concatenate([part.scores for part in parts]),
     )
+
+
+def _jittered(sample: Sample, settings: Augmentation, rng: np.random.Generator) -> Sample:
+    hsv_jitter(sample.image, settings, rng)
+    return sample
+
+
+Step = Callable[[Sample, Augmentation, np.random.Generator], Sample]
+"""Changes a sample on its canvas, or gives another; its strength stands in `Augmentation`."""
+STEPS: Final[list[Step]] = [_jittered, random_flips]
+"""What follows mosaic and perspective, in order."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +27,27 @@ def coco_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
+def registries() -> Iterator[None]:
+    """What examples register is taken back."""
+    from train.augment import STEPS
+    from yolov4sdk.backends.runtimes import RUNTIMES, TABLE
+    from yolov4sdk.conventions import conventions
+
+    tables: list[dict[str, Any]] = [RUNTIMES, TABLE, conventions()]
+    before, steps = [dict(table) for table in tables], list(STEPS)
+    yield
+    STEPS[:] = steps
+    for table, rows in zip(tables, before, strict=True):
+        table.clear()
+        table.update(rows)
+
+
+@pytest.fixture
 def sandbox(
-    tmp_path: Path, coco_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    coco_models: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    registries: None,
 ) -> Sandbox:
     """An empty folder with the repository's examples/, and the current directory."""
     (tmp_path / "examples").symlink_to(REPOSITORY / "examples")

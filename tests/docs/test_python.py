@@ -56,7 +56,7 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
     tree = ast.parse("\n" * (block.line - 1) + block.text, str(block.page))
     if block.not_run is not None:
         tree.body = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
-    exec(compile(tree, str(block.page), "exec"), namespace)
+    exec(compile(tree, str(block.page), "exec", dont_inherit=True), namespace)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
