@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.darknet_nets import NETS, cfg_text, write_weights
+from tests.support.darknet_nets import NETS, cfg_text, write_weights
 from yolov4sdk.measure.timing import machine
 
 

@@ -13,9 +13,10 @@ import statistics
 import time
 from typing import Any
 
-from .images import lying_jpeg, mutated, png_bomb, scan_bomb, seeds
+from tests.support.images import lying_jpeg, mutated, png_bomb, scan_bomb, seeds
+from tests.support.service import Service
+
 from .load import Answer, Client, closed_loop, ms, percentile, post, statuses
-from .service import Service
 
 
 def mutations(service: Service, count: int) -> list[Answer]:

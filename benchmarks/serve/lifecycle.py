@@ -24,9 +24,10 @@ from typing import Any
 
 import orjson
 
-from .images import seeds
+from tests.support.images import seeds
+from tests.support.service import PHOTOGRAPH, ROOT, Service
+
 from .load import Answer, Client, closed_loop, post, statuses
-from .service import PHOTOGRAPH, ROOT, Service
 
 KEY = "benchmark"
 

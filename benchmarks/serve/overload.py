@@ -13,9 +13,10 @@ import time
 from itertools import repeat
 from typing import Any
 
-from .images import seeds
+from tests.support.images import seeds
+from tests.support.service import PHOTOGRAPH, Service
+
 from .load import Answer, closed_loop, for_seconds, ms, open_loop, post, statuses
-from .service import PHOTOGRAPH, Service
 
 
 async def capacity(port: int, request: bytes, clients: int, seconds: float) -> float:

@@ -10,9 +10,10 @@ import argparse
 import asyncio
 from typing import Any, NamedTuple
 
-from .images import mutated, seeds
+from tests.support.images import mutated, seeds
+from tests.support.service import Service
+
 from .load import closed_loop, post, statuses
-from .service import Service
 
 
 class Use(NamedTuple):

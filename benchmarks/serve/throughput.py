@@ -15,11 +15,11 @@ from pathlib import Path
 
 import cv2
 
+from tests.support.service import PHOTOGRAPH, Service
 from yolov4sdk import Detector
 from yolov4sdk.measure.timing import machine
 
 from .load import Client, closed_loop, for_seconds, post
-from .service import PHOTOGRAPH, Service
 
 
 def photograph() -> bytes:

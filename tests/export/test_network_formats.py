@@ -10,8 +10,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.darknet_nets import cfg_text, write_weights
 from export import export_model
+from tests.support.darknet_nets import cfg_text, write_weights
 from yolov4sdk.cli import app
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, SettingError, VerificationError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.darknet_nets import NETS, cfg_text
+from tests.support.darknet_nets import NETS, cfg_text
 from yolov4sdk.errors import ModelConfigError, YOLOv4Error
 from yolov4sdk.models.darknet.cfg import parse_cfg
 from yolov4sdk.models.darknet.graph import load_graph

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.darknet_nets import write_weights
 from export import export_model
+from tests.support.darknet_nets import write_weights
 from yolov4sdk.backends import load_backend
 from yolov4sdk.models import Model, fold
 from yolov4sdk.models.checkpoints import load_checkpoint, save_checkpoint

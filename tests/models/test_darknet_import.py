@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.darknet_nets import NETS, cfg_text, write_weights
 from export import export_model
+from tests.support.darknet_nets import NETS, cfg_text, write_weights
 from yolov4sdk import errors
 from yolov4sdk.backends import load_backend
 from yolov4sdk.cli import app

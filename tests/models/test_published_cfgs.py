@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.darknet_nets import cfg_text
+from tests.support.darknet_nets import cfg_text
 
 from ..conftest import REPOSITORY
 from ..support.darknet_family import FAMILY

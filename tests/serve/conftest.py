@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.serve.service import Service
+from tests.support.service import Service
 
 from ..conftest import REPOSITORY
 from .micro import write_micro

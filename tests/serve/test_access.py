@@ -17,11 +17,11 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from benchmarks.serve.images import seeds
 from serve.access import rule
 from serve.app import create_app
 from serve.keys import Keys
 from serve.settings import ApiKey, Settings
+from tests.support.images import seeds
 
 from .conftest import ADMIN, SLOW, USER
 

@@ -22,8 +22,6 @@ from PIL import Image, PngImagePlugin
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from benchmarks.serve.images import seeds
-from benchmarks.serve.service import PHOTOGRAPH, Service
 from serve import messages as m
 from serve.arena import Arena
 from serve.bodies import STEP, Upload, Uploads
@@ -38,6 +36,8 @@ from serve.routes.kserve import OPENED, _check_text
 from serve.settings import Settings
 from serve.suspicion import Suspicion, empty
 from serve.uploads import _parts
+from tests.support.images import seeds
+from tests.support.service import PHOTOGRAPH, Service
 from yolov4sdk.errors import TensorError
 
 pytestmark = pytest.mark.anyio  # for the coroutines among the tests

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.serve.service import Service
+from tests.support.service import Service
 from yolov4sdk import Detections, Detector
 from yolov4sdk.errors import BackendError, SettingError
 

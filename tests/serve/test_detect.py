@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.serve.images import animated, lying_jpeg, png_bomb, scan_bomb, seeds
-from benchmarks.serve.service import PHOTOGRAPH, Service
+from tests.support.images import animated, lying_jpeg, png_bomb, scan_bomb, seeds
+from tests.support.service import PHOTOGRAPH, Service
 from yolov4sdk import Detector
 
 PHOTO = PHOTOGRAPH.read_bytes()
@@ -233,3 +233,22 @@ def test_metrics_and_log_agree_with_what_was_sent(service: Service, client: http
     lines = [json.loads(line) for line in service.lines().splitlines() if "find-me" in line]
     assert [line["status"] for line in lines] == [415] * 3
     assert lines[0]["route"] == DETECT and lines[0]["ms"] > 0
+
+
+def test_a_graph_that_suppresses_itself_is_not_suppressed_again(tmp_path: Path) -> None:
+    """Two boxes of one class that overlap by 0.6, in the graph's own output, both come back."""
+    from tests.support.graphs import suppressed_graph
+
+    image = cv2.imencode(".png", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
+    with (
+        Service(f"nms={suppressed_graph(tmp_path / 'nms.onnx')}") as running,
+        httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as client,
+    ):
+        form = {"file": ("grey.png", image)}
+        answer = client.post("/v1/detect", files=form)
+        assert answer.status_code == 200, answer.text
+        boxes = [tuple(found["box"].values()) for found in answer.json()["detections"]]
+        assert boxes == [(0, 0, 40, 40), (10, 0, 50, 40)]
+        refused = client.post("/v1/detect?iou=0.3", files=form)
+        assert refused.status_code == 422
+        assert "suppressed overlapping boxes itself" in refused.json()["detail"]

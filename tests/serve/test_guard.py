@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.serve.images import seeds
-from benchmarks.serve.service import Service
 from serve.artefacts import check_artefact, named_models, served_file
 from serve.problems import Problem
+from tests.support.images import seeds
+from tests.support.service import Service
 from yolov4sdk.errors import ArtefactError, ForeignFileError, SettingError
 
 from .conftest import ADMIN, SLOW, USER, bearer

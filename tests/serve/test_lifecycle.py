@@ -14,8 +14,8 @@ from benchmarks.serve.hostile import bombs, mutations
 from benchmarks.serve.lifecycle import crash, drain, prepare, swap_settings, swaps
 from benchmarks.serve.load import statuses
 from benchmarks.serve.overload import abandon, overload
-from benchmarks.serve.service import ROOT, Service
 from benchmarks.serve.soak import soak
+from tests.support.service import ROOT, Service
 
 
 def test_mutated_files(service: Service) -> None:

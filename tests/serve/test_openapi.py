@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-from benchmarks.serve.images import seeds
-from benchmarks.serve.service import Service
+from tests.support.images import seeds
+from tests.support.service import Service
 
 from .conftest import ADMIN
 

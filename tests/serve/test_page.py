@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.serve.service import Service
+from tests.support.service import Service
 
 from .conftest import USER
 

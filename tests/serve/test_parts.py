@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.serve.images import mutated, seeds
 from serve.app import create_app
 from serve.arena import ALIGNMENT, Arena
 from serve.headers import FORMATS, read_header
@@ -22,6 +21,7 @@ from serve.scheduler import Scheduler
 from serve.service import Service
 from serve.settings import Settings, load_settings
 from serve.version import Version
+from tests.support.images import mutated, seeds
 from yolov4sdk.errors import SettingError
 
 pytestmark = pytest.mark.anyio  # for the coroutines among the tests

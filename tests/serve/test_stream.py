@@ -8,8 +8,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from benchmarks.serve.images import seeds
-from benchmarks.serve.service import Service
+from tests.support.images import seeds
+from tests.support.service import Service
 
 from .conftest import USER, bearer
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.serve.service import Service
+from tests.support.service import Service
 
 pytest.importorskip("opentelemetry.instrumentation.asgi", reason="OpenTelemetry is not installed")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="no OTLP exporter")

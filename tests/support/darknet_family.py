@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from benchmarks.darknet_nets import ANCHORS, CfgWriter, cfg_text
+from tests.support.darknet_nets import ANCHORS, CfgWriter, cfg_text
 
 CLASSES: Final = 3
 REGION: Final = "1.08,1.19,  3.42,4.41,  6.63,11.38,  9.42,5.11,  16.62,10.52"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.darknet_nets import cfg_text, write_weights
+from tests.support.darknet_nets import cfg_text, write_weights
 from tests.train.synthetic import quick, write_dataset
 from train.main import train as start
 from yolov4sdk.errors import TrainingError

@@ -31,12 +31,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from tests.support.service import ROOT, free_port
 from yolov4sdk.backends.kserve import HEADER_LENGTH, encode
 from yolov4sdk.measure.timing import machine, median_ratio
 from yolov4sdk.system.cpu import available_cpus
 
 from ..load import Answer, closed_loop, for_seconds, open_loop, percentile, post, statuses
-from ..service import ROOT, free_port
 
 MODEL: Final = ROOT / "yolov4sdk" / "assets" / "default.onnx"
 BATCH, DELAY, QUEUE = 8, 0.005, 64
