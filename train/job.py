@@ -12,6 +12,7 @@ from torch import nn
 
 from train.autoanchor import GOOD_RECALL, by_level, fit_anchors, measure
 from train.checkpoint import Parts
+from train.distil import Distillation, read_teacher
 from train.distributed import World, synchronise_bn
 from train.ema import ModelEMA
 from train.loader import TrainSet
@@ -20,6 +21,7 @@ from train.optimizer import make_optimizer, scaled_decay
 from train.schedule import Schedule
 from train.settings import TrainSettings
 from train.start import Say, first_model, where_from
+from train.teacher import with_teacher
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.datasets import DetectionDataset, check_splits, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError
@@ -41,6 +43,7 @@ class Job:
         frozen: the layers that keep their weights and statistics.
         steps: batches in an epoch.
         data_hash: of the training labels.
+        distillation: what a teacher of the same form says cell by cell; None without one.
     """
 
     settings: TrainSettings
@@ -55,6 +58,7 @@ class Job:
     frozen: list[nn.Module]
     steps: int
     data_hash: str
+    distillation: Distillation | None = None
 
     @property
     def local_batch(self) -> int:
@@ -100,6 +104,10 @@ def prepare(
     if spec is None:
         say(where_from(settings))
     train, val = read_data(settings, say)
+    if settings.teacher:
+        train = with_teacher(
+            train, settings.teacher, settings.teacher_conf, Path(settings.output), world, say
+        )
     model = make_model(settings, train, say) if spec is None else _same_model(spec)
     frozen = freeze(model, settings.freeze)
     synchronise_bn(model, world, device)
@@ -136,7 +144,23 @@ def prepare(
         frozen=frozen,
         steps=steps,
         data_hash=train.sha256(),
+        distillation=_distillation(settings, model, device, say),
     )
+
+
+def _distillation(
+    settings: TrainSettings, model: Model, device: torch.device, say: Say
+) -> Distillation | None:
+    """What a teacher says cell by cell, where it is a network like the student."""
+    if not settings.teacher or not settings.distil:
+        return None
+    teacher = read_teacher(settings.teacher, model, device)
+    if teacher is None:
+        say("the teacher's maps do not fit this network's: only its boxes are learnt from")
+        return None
+    say("the teacher's maps fit this network's: it is learnt from cell by cell, too")
+    loss = settings.loss_of(model.spec.nc)
+    return Distillation(teacher, model.spec.names, loss, settings.distil)
 
 
 def read_data(

@@ -150,9 +150,12 @@ class Trainer:
             dtype = _AMP.get(job.settings.amp)
             with torch.autocast(job.device.type, dtype=dtype, enabled=dtype is not None):
                 maps = self._network(images)
+                taught = job.distillation(maps, images) if job.distillation else None
             parts = job.loss(maps, batch.targets, iou_ratio)
             # DDP takes the mean of the processes' gradients; the loss is a sum over images.
             loss = parts.total * job.world.size
+            if taught is not None:
+                loss = loss + taught * job.world.size
             job.parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         values: list[float] = parts.values().tolist()  # waits for a GPU: all its work is queued
         bad = not math.isfinite(sum(values))

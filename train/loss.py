@@ -22,7 +22,7 @@ _EPSILON = 1e-7  # against division by zero; well under the tolerance of any fig
 _FOCAL_ALPHA = 0.25  # the focal loss paper's weight of the positive class
 # Objectness weight of each level, smallest stride first: the many cells of a fine map are mostly
 # background, so their mean is small and needs more weight. Keyed by the number of levels.
-_BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.4, 0.1), 5: (4.0, 1.0, 0.5, 0.4, 0.1)}
+BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.4, 0.1), 5: (4.0, 1.0, 0.5, 0.4, 0.1)}
 _MANY_LEVELS_OBJECTNESS = 1.4  # objectness gain factor of models with four or more levels
 
 
@@ -125,9 +125,9 @@ class DetectionLoss:
         global_count: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         levels = anchors.shape[0]
-        if levels not in _BALANCE:
+        if levels not in BALANCE:
             raise SettingError(
-                f"the loss knows the level balance of {sorted(_BALANCE)} levels, not of {levels}"
+                f"the loss knows the level balance of {sorted(BALANCE)} levels, not of {levels}"
             )
         self.anchors = anchors.detach().float().cpu()
         self.settings = settings
@@ -156,7 +156,7 @@ class DetectionLoss:
         matches = match(learnt, self.anchors, sizes)
         counts = torch.tensor([float(len(m)) for m in matches]).to(device, non_blocking=True)
         means = (self._global_count(counts) if self._global_count else counts).clamp(min=_EPSILON)
-        balance = _BALANCE[len(maps)]
+        balance = BALANCE[len(maps)]
         zero = maps[0].new_zeros((), dtype=torch.float32)
         box, objectness, classes = zero, zero, zero
         for level, (raw, matched) in enumerate(zip(maps, matches, strict=True)):

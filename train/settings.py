@@ -70,6 +70,26 @@ class TrainSettings:
             "Checkpoint to fine-tune; its architecture counts.", panel=_RUN, shown="none"
         ),
     )
+    teacher: str | None = field(
+        default=None,
+        metadata=about(
+            "A model (any that detects) whose boxes are soft labels.", panel=_RUN, shown="none"
+        ),
+    )
+    teacher_conf: float = field(
+        default=0.4,
+        metadata=about(
+            "Least score of a teacher's label; down to half of it boxes are ignored.",
+            low=0.01, high=1, panel=_RUN,
+        ),
+    )  # fmt: skip
+    distil: float = field(
+        default=0.5,
+        metadata=about(
+            "Weight of what a teacher of ours says cell by cell; 0: only its boxes.",
+            low=0, panel=_RUN,
+        ),
+    )  # fmt: skip
     backbone: str | None = field(
         default=None, metadata=about("Weights of train-backbone.", panel=_RUN, shown="none")
     )
