@@ -135,6 +135,7 @@ def test_public_names() -> None:
         "YOLOv4Error",
         "__version__",
         "errors",
+        "read_image",
     }
 
 

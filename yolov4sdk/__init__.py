@@ -21,13 +21,20 @@ if TYPE_CHECKING:
     from .contract.spec import ModelSpec
     from .detections import Detections
     from .detector import Detector
+    from .imaging.images import read_image
 
     __version__: str
 
-__all__ = ["Detections", "Detector", "ModelSpec", "YOLOv4Error", "__version__", "errors"]
+__all__ = [
+    "Detections", "Detector", "ModelSpec", "YOLOv4Error", "__version__", "errors", "read_image",
+]  # fmt: skip
 
-_MODULES = {"Detections": ".detections", "Detector": ".detector", "ModelSpec": ".contract.spec"}
-
+_MODULES = {
+    "Detections": ".detections",
+    "Detector": ".detector",
+    "ModelSpec": ".contract.spec",
+    "read_image": ".imaging.images",
+}
 
 moved.install()
 
