@@ -13,40 +13,43 @@ import yolov4sdk
 
 from .conftest import REPOSITORY
 
-FORMER = """
-yolov4sdk.detector.Detector
-yolov4sdk.detections.Detections
-yolov4sdk.images.read_image
-yolov4sdk.streaming.Stream
-yolov4sdk.streaming.Frame
-yolov4sdk.video_writer.VideoWriter
-yolov4sdk.tracking.Tracker
-yolov4sdk.tiling.Tiling
-yolov4sdk.regions.Regions
-yolov4sdk.anonymise.anonymise
-yolov4sdk.batch_predictor.BatchPredictor
-yolov4sdk.spec.ModelSpec
-yolov4sdk.models.official.import_official
-yolov4sdk.models.darknet.import_darknet
-yolov4sdk.models.checkpoints.load_checkpoint
-yolov4sdk.models.checkpoints.save_checkpoint
-export.api.export_model
-export.api.ExportResult
-yolov4sdk.backends.load_backend
-yolov4sdk.backends.base.Backend
-yolov4sdk.backends.base.Outputs
-yolov4sdk.preprocess.letterbox_plan
-yolov4sdk.preprocess.Letterbox
-yolov4sdk.postprocess.nms
-yolov4sdk.verify.compare_artefacts
-yolov4sdk.verify.Agreement
-yolov4sdk.evaluation.evaluate
-yolov4sdk.evaluation.EvaluationResult
-yolov4sdk.datasets.load.load_dataset
-train.main.train
-train.main.resume
-train.settings.TrainSettings
-""".split()
+FORMER = re.findall(
+    r"\S+",
+    """
+    yolov4sdk.detector.Detector
+    yolov4sdk.detections.Detections
+    yolov4sdk.images.read_image
+    yolov4sdk.streaming.Stream
+    yolov4sdk.streaming.Frame
+    yolov4sdk.video_writer.VideoWriter
+    yolov4sdk.tracking.Tracker
+    yolov4sdk.tiling.Tiling
+    yolov4sdk.regions.Regions
+    yolov4sdk.anonymise.anonymise
+    yolov4sdk.batch_predictor.BatchPredictor
+    yolov4sdk.spec.ModelSpec
+    yolov4sdk.models.official.import_official
+    yolov4sdk.models.darknet.import_darknet
+    yolov4sdk.models.checkpoints.load_checkpoint
+    yolov4sdk.models.checkpoints.save_checkpoint
+    export.api.export_model
+    export.api.ExportResult
+    yolov4sdk.backends.load_backend
+    yolov4sdk.backends.base.Backend
+    yolov4sdk.backends.base.Outputs
+    yolov4sdk.preprocess.letterbox_plan
+    yolov4sdk.preprocess.Letterbox
+    yolov4sdk.postprocess.nms
+    yolov4sdk.verify.compare_artefacts
+    yolov4sdk.verify.Agreement
+    yolov4sdk.evaluation.evaluate
+    yolov4sdk.evaluation.EvaluationResult
+    yolov4sdk.datasets.load.load_dataset
+    train.main.train
+    train.main.resume
+    train.settings.TrainSettings
+    """,
+)
 """docs/api.md before the modules moved into folders."""
 TODAY = re.findall(r"^::: (\S+)", (REPOSITORY / "docs/api.md").read_text(), re.MULTILINE)
 

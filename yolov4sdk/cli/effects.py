@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +17,29 @@ from ..imaging.images import read_image
 from ..results.anonymise import How, anonymise
 from ..results.regions import Regions
 from ..results.tracking import Tracker, Trails
+from ..system.option import about
 from .options import parse_classes, parse_points
 
 MASK_THRESHOLD: Final = 128
+
+
+@dataclass(frozen=True)
+class EffectOptions:
+    """What is done to each image and its detections."""
+
+    track: bool = field(
+        default=False, metadata=about("Ids over frames, trails; images are frames in order.")
+    )
+    region: tuple[str, ...] = field(
+        default=(), metadata=about('Only in this polygon: "x,y x,y x,y"; repeatable.')
+    )
+    ignore: tuple[str, ...] = field(default=(), metadata=about("Not in this polygon; repeatable."))
+    ignore_mask: Path | None = field(
+        default=None, metadata=about("Not in the bright parts of this image.")
+    )
+    blur: str | None = field(default=None, metadata=about("Classes to blur: person,car."))
+    pixelate: str | None = field(default=None, metadata=about("Classes to pixelate."))
+    boxes: bool = field(default=True, metadata=about("Draw boxes on the images."))
 
 
 class Effects:
@@ -26,30 +47,23 @@ class Effects:
 
     Args:
         names: of the model's classes.
+        options: what is wanted.
         reported: the classes that `--classes` lets through, None is all.
-        region, ignore: polygons "x,y x,y x,y" in pixels.
-        ignore_mask: an image whose bright parts are ignored.
-        blur, pixelate: class names or ids, comma-separated.
-        track: whether to track.
-        boxes: whether boxes are drawn.
         rate: frames a second, where it is known.
     """
 
     def __init__(
         self,
         names: Sequence[str],
+        options: EffectOptions,
         reported: Sequence[str | int] | None = None,
         *,
-        region: Sequence[str] = (),
-        ignore: Sequence[str] = (),
-        ignore_mask: Path | None = None,
-        blur: str | None = None,
-        pixelate: str | None = None,
-        track: bool = False,
-        boxes: bool = True,
         rate: float = 30.0,
     ) -> None:
-        ways: tuple[tuple[How, str | None], ...] = (("blur", blur), ("pixelate", pixelate))
+        ways: tuple[tuple[How, str | None], ...] = (
+            ("blur", options.blur),
+            ("pixelate", options.pixelate),
+        )
         self._hidden = [
             (how, resolve_classes(parse_classes(text) or (), names)) for how, text in ways if text
         ]
@@ -61,14 +75,16 @@ class Effects:
                     "--blur or --pixelate is to hide; add it there"
                 )
         mask = None
-        if ignore_mask is not None:
-            mask = read_image(ignore_mask)[..., 1] >= MASK_THRESHOLD
+        if options.ignore_mask is not None:
+            mask = read_image(options.ignore_mask)[..., 1] >= MASK_THRESHOLD
         self._regions = Regions(
-            [parse_points(text) for text in region], [parse_points(text) for text in ignore], mask
+            [parse_points(text) for text in options.region],
+            [parse_points(text) for text in options.ignore],
+            mask,
         )
-        self._tracker = Tracker(rate) if track else None
-        self._trails = Trails() if track else None
-        self._boxes = boxes
+        self._tracker = Tracker(rate) if options.track else None
+        self._trails = Trails() if options.track else None
+        self._boxes = options.boxes
 
     def __call__(
         self, image: NDArray[np.uint8], detections: Detections, time: float | None = None

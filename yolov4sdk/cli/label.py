@@ -10,7 +10,6 @@ import numpy as np
 import typer
 from rich.progress import Progress
 
-from ..backends import TABLE
 from ..datasets import write_dataset
 from ..datasets.labelling import as_datasets
 from ..detections import Detections, resolve_classes, resolve_conf
@@ -19,9 +18,11 @@ from ..errors import ImageError, SettingError
 from ..imaging.sources import search
 from ..system.files import check_new_folder, printable
 from .console import failed, messages
-from .options import parse_classes, parse_conf
+from .declared import Looking, Reporting, Running
+from .signature import accepts
 
 
+@accepts(Running, Reporting, Looking, conf=0.4)
 def label(
     sources: Annotated[list[str], typer.Argument(help="Images, folders or globs.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
@@ -29,13 +30,6 @@ def label(
         Path | None, typer.Option("-m", "--model", help="Default: the embedded model.")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="yolo, coco or voc.")] = "yolo",
-    conf: Annotated[str, typer.Option(help="Least score, also by class: 0.4,person=0.5.")] = "0.4",
-    iou: Annotated[
-        float | None, typer.Option(help="Overlap above which the lesser box goes (0.45).")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Names or ids: person,dog,2; they get the ids 0, 1, ...")
-    ] = None,
     val: Annotated[float, typer.Option(help="Part of the images for validation.")] = 0.2,
     soft: Annotated[
         bool,
@@ -47,14 +41,8 @@ def label(
     images: Annotated[
         str, typer.Option(help="How the image files come there: copy, symlink or hardlink.")
     ] = "copy",
-    tile: Annotated[int | None, typer.Option(help="Detect in tiles of this many pixels.")] = None,
-    tta: Annotated[
-        bool, typer.Option("--tta", help="Ask about larger and mirrored images too (slow).")
-    ] = False,
-    backend: Annotated[str | None, typer.Option(help=f"{', '.join(TABLE)}.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    size: Annotated[int | None, typer.Option(help="Long side of the network input.")] = None,
-    batch: Annotated[int, typer.Option(help="Images a run.")] = 8,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Label images with a model: a data set that `data check` and `train` read.
 
@@ -62,15 +50,10 @@ def label(
     """
     check_new_folder(output)
     images_found = search(sources)
-    wanted = parse_classes(classes)
-    least = parse_conf(conf)
+    least, wanted = given["conf"], given.get("classes")
     if soft and form != "yolo":
         raise SettingError(f"--soft writes scores, which {form} labels cannot hold; use yolo")
-    options: dict[str, Any] = {
-        "backend": backend, "device": device, "size": size, "iou": iou, "classes": wanted,
-        "conf": _halved(least) if soft else least, "batch": batch, "tiles": tile, "tta": tta,
-    }  # fmt: skip
-    detector = Detector(model, **options)
+    detector = Detector(model, **{**given, "conf": _halved(least) if soft else least})
     names = detector.names
     if wanted is not None:
         names = tuple(names[i] for i in dict.fromkeys(resolve_classes(wanted, names)))

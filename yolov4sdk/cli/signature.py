@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -13,19 +13,28 @@ from ..system.option import Option, options_of
 Command = Callable[..., None]
 
 
-def accepts(*kinds: type) -> Callable[[Command], Command]:
+def accepts(
+    *kinds: type, without: Sequence[str] = (), **defaults: Any
+) -> Callable[[Command], Command]:
     """Give a command the options of dataclasses, besides the parameters that it has itself.
 
     The command gets those that were given on the command line, by field name, as its argument
     `given`; what was not given is left to the dataclass. Of two fields with one name the first
     one is shown.
+
+    Args:
+        kinds: the dataclasses.
+        without: names of fields that this command does not offer.
+        **defaults: of fields whose default is another here; they are always in `given`.
     """
 
     def decorate(function: Command) -> Command:
         own = inspect.signature(function, eval_str=True).parameters
         options: dict[str, Option] = {}
         for option in (entry for kind in kinds for entry in options_of(kind)):
-            if option.name not in own:
+            if option.name in defaults:
+                option = option._replace(default=defaults[option.name])
+            if option.name not in own and option.name not in without:
                 options.setdefault(option.name, option)
         parameters = [
             *(p.replace(kind=p.KEYWORD_ONLY) for name, p in own.items() if name != "given"),
@@ -34,7 +43,7 @@ def accepts(*kinds: type) -> Callable[[Command], Command]:
         ]
 
         def command(context: typer.Context, **values: Any) -> None:
-            given = {}
+            given = dict(defaults)
             for name, option in options.items():
                 value = values.pop(name)
                 if not str(context.get_parameter_source(name)).endswith("DEFAULT"):
@@ -47,6 +56,11 @@ def accepts(*kinds: type) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def taken(given: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Those options of a dataclass that were given; `given` keeps the others."""
+    return {o.name: given.pop(o.name) for o in options_of(kind) if o.name in given}
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

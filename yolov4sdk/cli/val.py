@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import Progress
 
-from ..backends import TABLE, load_backend
+from ..backends import load_backend
 from ..backends.tta import augmented
 from ..datasets import load_dataset
 from ..errors import SettingError
@@ -22,34 +22,26 @@ from ..measure.plots import EVALUATION_FILES, new_figure, plot_evaluation
 from ..measure.report import write_report
 from ..system.files import atomic_write, check_new_files
 from .console import messages
+from .declared import Looking, Reporting, Running
 from .options import parse_map
+from .signature import accepts, taken
 
 _PREDICTIONS: Final = "predictions.jpg"
 
 
+@accepts(Running, Reporting, Looking, without=("classes", "agnostic", "tiles"), batch=16)
 def val(
     model: Annotated[Path, typer.Argument(help="A .safetensors, .onnx, .xml or .engine file.")],
     data: Annotated[
         Path, typer.Argument(help="data.yaml, COCO JSON, VOC folder or folder of images.")
     ],
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
-    size: Annotated[
-        int | None, typer.Option(help="Long side of the network input; default: the model's.")
-    ] = None,
-    backend: Annotated[str | None, typer.Option(help=f"{', '.join(TABLE)}.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
-    batch: Annotated[int, typer.Option(help="Images a run.")] = 16,
     conf: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.001,
     iou: Annotated[
         float | None, typer.Option(help="Overlap above which the lesser box goes (0.65).")
     ] = None,
-    max_det: Annotated[int, typer.Option(help="Boxes an image at most.")] = 300,
     square: Annotated[
         bool, typer.Option("--square", help="Square canvases instead of the smallest ones.")
-    ] = False,
-    tta: Annotated[
-        bool, typer.Option("--tta", help="Ask about larger and mirrored images too (slow).")
     ] = False,
     scaled_decode: Annotated[
         bool,
@@ -72,10 +64,13 @@ def val(
         typer.Option(help="Write one HTML file: figures, curves, tables, worst misses."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Measure COCO's mAP of a model, on any backend, under the authors' protocol."""
     _check_outputs(detections, plots, report)
-    with load_backend(model, backend=backend, device=device, precision=precision) as loaded:
+    size, tta = given.pop("size", None), given.pop("tta", False)
+    with load_backend(model, **taken(given, Running)) as loaded:
         dataset = load_dataset(data, split)
         runner = augmented(loaded) if tta else loaded
         console = messages()
@@ -84,9 +79,8 @@ def val(
             task = progress.add_task(f"evaluating on {runner.name}", total=len(dataset))
             result = evaluate(
                 runner, dataset, size=size, rectangular=not square, conf=conf, iou=iou,
-                max_det=max_det, batch=batch, scaled_decode=scaled_decode,
-                class_map=parse_map(renamed or []),
-                progress=lambda done, _: progress.update(task, completed=done),
+                scaled_decode=scaled_decode, class_map=parse_map(renamed or []),
+                progress=lambda done, _: progress.update(task, completed=done), **given,
             )  # fmt: skip
     for note in result.notes:
         console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)

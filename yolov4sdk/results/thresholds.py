@@ -36,7 +36,11 @@ class Thresholds:
     max_det: int = field(default=300, metadata=about("Boxes an image at most.", low=1))
     classes: Sequence[str | int] | None = None
     agnostic: bool = field(
-        default=False, metadata=about("Boxes of different classes remove one another too.")
+        default=False,
+        metadata=about(
+            "Boxes of different classes remove one another too.",
+            names=("--agnostic/--no-agnostic",),
+        ),
     )
     multi_label: bool = False
 
