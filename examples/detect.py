@@ -16,7 +16,7 @@ def main(image: str | Path = CAT, model: str | None = None) -> None:
         found = detector(image)
         print(detector)
     print(found)
-    print("written:", found.save(Path("out") / f"{Path(image).stem}.jpg", image))
+    print("written:", found.save(Path("out") / f"{Path(image).stem}.jpg"))
 
 
 if __name__ == "__main__":

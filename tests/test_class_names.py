@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from yolov4sdk.cli.options import parse_classes, parse_conf, parse_names
-from yolov4sdk.detections import resolve_classes, resolve_conf
 from yolov4sdk.errors import NamesError, UnknownClassError
+from yolov4sdk.system.classes import resolve_classes, resolve_conf
 
 ANIMALS = ("cat", "dog", "bee")
 SIGNS = ("30", "50", "80")

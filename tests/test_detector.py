@@ -84,6 +84,39 @@ def test_order_and_types(detector: Detector, photos_dir: Path) -> None:
     assert detector([]) == [] and detector((dog,)) == [detector(dog)]
 
 
+def test_sources_are_remembered_and_arrays_only_when_asked(
+    detector: Detector, tiny_artefacts: dict[str, Path], photos_dir: Path
+) -> None:
+    path = photos_dir / "dog.jpg"
+    pixels = cv2.imread(str(path))
+    assert detector(path).source == path and detector([str(path)])[0].source == str(path)
+    for source in (pixels, path.read_bytes(), Image.open(path)):
+        assert detector(source).source is None
+        assert np.array_equal(detector(source, keep_images=True).source, pixels)
+    kept = detector(pixels, keep_images=True)
+    pixels[:] = 0  # the caller's array is his own
+    assert kept.source.any()
+    for keep, expected in ((False, str), (True, np.ndarray)):
+        (_, _, found), *_ = detector.detect_each([str(path)], keep_images=keep)
+        assert isinstance(found.source, expected)
+    with Detector(
+        tiny_artefacts["onnxruntime"], keep_images=True, scaled_decode=True, size=64
+    ) as other:
+        assert other(path).source.shape == (576, 768, 3)
+        assert other(path, tiles=300).source.shape == (576, 768, 3)
+
+
+def test_warmup(tiny_artefacts: dict[str, Path]) -> None:
+    with Detector(tiny_artefacts["onnxruntime"], shape="rect") as detector:
+        shapes = []
+        run = detector.backend.infer
+        detector.backend.infer = lambda batch: shapes.append(batch.shape) or run(batch)  # type: ignore[method-assign]
+        assert detector.warmup() is detector
+        detector.warmup(image_size=(80, 160), batch=3)
+    assert shapes[0][2:] == detector.size
+    assert shapes[1][0] == 3 and shapes[1][2] < shapes[1][3] == detector.size[1]
+
+
 def test_fixed_batch_and_size(tiny_fixed: Path, photos_dir: Path) -> None:
     with Detector(tiny_fixed, conf=0.5) as detector:
         path = photos_dir / "dog.jpg"

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import MissingExtraError, SettingError, TensorError, UnknownClassError
+from .errors import ImageError, SettingError, TensorError
+from .imaging import tables
+from .imaging.draw import Style, draw, write_image
+from .imaging.images import read_image
+from .system.classes import resolve_classes as resolve_classes
+from .system.classes import resolve_conf as resolve_conf
 
 if TYPE_CHECKING:
+    import matplotlib.axes
+    import pandas
     import supervision
-
-    from .imaging.draw import Style
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +36,8 @@ class Detections:
         names: class names of the model.
         image_size: (height, width) of the source image in pixels.
         track_ids: int64 [N], or None where nothing was tracked.
+        source: the image: a path, or uint8 BGR [H, W, 3] where the Detector was called with
+            `keep_images=True`; None where it was neither. Not compared by `==`.
 
     Raises:
         TensorError: arrays whose shapes do not belong together.
@@ -42,6 +49,7 @@ class Detections:
     names: tuple[str, ...]
     image_size: tuple[int, int]
     track_ids: NDArray[np.int64] | None = None
+    source: str | Path | NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.xyxy)
@@ -61,21 +69,29 @@ class Detections:
     def __len__(self) -> int:
         return len(self.xyxy)
 
-    def __iter__(self) -> Iterator[Detections]:
-        """One Detections of length 1 for each box."""
-        return (self[i : i + 1] for i in range(len(self)))
+    def __iter__(self) -> Iterator[Detection]:
+        """Each box, as a Detections of length 1 that has `name`, `score` and `box` too."""
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Detection: ...
+
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> Detections: ...
 
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Detections:
         """Select boxes by position, slice, list of positions or boolean mask [N]."""
+        single = isinstance(index, int | np.integer)
         if isinstance(index, int | np.integer):
             index = [int(index)]
-        return Detections(
+        return (Detection if single else Detections)(
             self.xyxy[index],
             self.scores[index],
             self.class_ids[index],
             self.names,
             self.image_size,
             None if self.track_ids is None else self.track_ids[index],
+            self.source,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -137,20 +153,7 @@ class Detections:
     def to_dict(self) -> dict[str, Any]:
         """Plain values: image size, and for each box its name, id, score and corners."""
         height, width = self.image_size
-        boxes = []
-        for i, (box, score, class_id) in enumerate(
-            zip(self.xyxy.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True)
-        ):
-            entry = {
-                "name": self.names[class_id],
-                "class_id": class_id,
-                "score": round(score, 6),
-                "box": dict(zip(("x1", "y1", "x2", "y2"), (round(v, 3) for v in box), strict=True)),
-            }
-            if self.track_ids is not None:
-                entry["track_id"] = int(self.track_ids[i])
-            boxes.append(entry)
-        return {"image": {"height": height, "width": width}, "detections": boxes}
+        return {"image": {"height": height, "width": width}, "detections": tables.records(self)}
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as JSON."""
@@ -165,17 +168,7 @@ class Detections:
             image_id: of the image in the annotation file.
             category_ids: class id to category id, where the file's ids are not 0, 1, 2, ...
         """
-        return [
-            {
-                "image_id": image_id,
-                "category_id": category_ids[class_id] if category_ids else class_id,
-                "bbox": [round(v, 3) for v in box],
-                "score": round(score, 6),
-            }
-            for box, score, class_id in zip(
-                self.xywh.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True
-            )
-        ]
+        return tables.coco(self, image_id, category_ids)
 
     def to_yolo(self, scores: bool = True) -> str:
         """YOLO label lines: class id, normalised centre and size, the score and the track id.
@@ -183,12 +176,25 @@ class Detections:
         Args:
             scores: False leaves out scores and track ids, as labels for training have none.
         """
-        lines = []
-        for i, box in enumerate(self.cxcywh_normalised):
-            values = [*box, self.scores[i]] if scores else [*box]
-            track = f" {self.track_ids[i]}" if scores and self.track_ids is not None else ""
-            lines.append(f"{self.class_ids[i]} " + " ".join(f"{v:.6f}" for v in values) + track)
-        return "".join(line + "\n" for line in lines)
+        return tables.yolo(self, scores)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """A table, a line for each box: name, class_id, score, x1, y1, x2, y2 in pixels, track_id.
+
+        Args:
+            path: of a file to write it to as well; None writes none.
+        """
+
+        text = tables.csv_text(self)
+        return text if path is None else tables.write_text(path, text)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """As a `pandas.DataFrame` with the columns of `to_csv`, a row for each box.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return tables.data_frame(self)
 
     def to_supervision(self) -> supervision.Detections:
         """As `supervision.Detections`, with the names in `data["class_name"]`.
@@ -196,25 +202,58 @@ class Detections:
         Raises:
             MissingExtraError: supervision is not installed.
         """
-        try:
-            import supervision
-        except ImportError as error:
-            raise MissingExtraError(
-                "Conversion to supervision", "supervision", "supervision"
-            ) from error
-        return supervision.Detections(
-            xyxy=self.xyxy.copy(),
-            confidence=self.scores.copy(),
-            class_id=self.class_ids.copy(),
-            tracker_id=None if self.track_ids is None else self.track_ids.copy(),
-            data={"class_name": np.array(self.labels, dtype=str)},
-        )
+        return tables.to_supervision(self)
 
-    def crop(self, image: Any) -> list[NDArray[np.uint8]]:
+    @classmethod
+    def from_supervision(
+        cls,
+        detections: supervision.Detections,
+        image_size: tuple[int, int],
+        names: Sequence[str] | None = None,
+        source: str | Path | None = None,
+    ) -> Self:
+        """From `supervision.Detections`, best first; where it has no scores they are 1.
+
+        Args:
+            detections: with class ids.
+            image_size: (height, width) of the image in pixels, which supervision does not keep.
+            names: of all classes; None takes those of `data["class_name"]`.
+            source: path of the image.
+
+        Raises:
+            TensorError: no class ids, or ids without a name.
+        """
+        parts, tracks = tables.from_supervision(detections, names)
+        return cls(*parts, image_size, tracks, source)
+
+    @classmethod
+    def from_coco(
+        cls,
+        entries: Iterable[Mapping[str, Any]],
+        image_size: tuple[int, int],
+        names: Sequence[str],
+        category_ids: Mapping[int, int] | None = None,
+        source: str | Path | None = None,
+    ) -> Self:
+        """From COCO result entries or annotations of one image, best first; no score means 1.
+
+        Args:
+            entries: with category_id, bbox (left, top, width, height in pixels) and score.
+            image_size: (height, width) of the image in pixels.
+            names: of all classes.
+            category_ids: class id to category id, as for `to_coco`.
+            source: path of the image.
+
+        Raises:
+            TensorError: an entry without a box, of another image, or of a category without a name.
+        """
+        return cls(*tables.from_coco(entries, names, category_ids), image_size, source=source)
+
+    def crop(self, image: Any = None) -> list[NDArray[np.uint8]]:
         """The picture inside each box.
 
         Args:
-            image: the source image, as `Detector` takes it (arrays: BGR).
+            image: as for `draw`.
 
         Returns:
             For each box uint8 BGR [h, w, 3] with h, w >= 1; copies.
@@ -228,32 +267,67 @@ class Detections:
             crops.append(pixels[top:bottom, left:right].copy())
         return crops
 
-    def draw(self, image: Any, style: Style | None = None) -> NDArray[np.uint8]:
+    def draw(self, image: Any = None, style: Style | None = None) -> NDArray[np.uint8]:
         """A copy of the source image with boxes, names and scores, uint8 BGR [H, W, 3].
 
         Args:
-            image: the source image, as `Detector` takes it (arrays: BGR).
+            image: the source image, as `Detector` takes it (arrays: BGR); None is `source`.
             style: width, letters, colours and labels; see `yolov4sdk.imaging.draw.Style`.
-        """
-        from .imaging.draw import draw
 
+        Raises:
+            SettingError: no image was given, and `source` is None.
+            ImageError: the image cannot be read any more.
+            TensorError: an image of another size.
+        """
         return draw(self._pixels(image), self, style)
 
-    def save(self, path: str | Path, image: Any, style: Style | None = None) -> Path:
+    def save(self, path: str | Path, image: Any = None, style: Style | None = None) -> Path:
         """Write the drawn image; the suffix sets the format. `image` and `style` as for `draw`.
 
         Raises:
             SettingError: a suffix that OpenCV does not write, or the source image's own path.
         """
-        from .imaging.draw import write_image
-
-        if isinstance(image, str | Path) and os.path.realpath(path) == os.path.realpath(image):
-            raise SettingError(f"{path} is the source image; the drawn one needs another name")
+        for own in (image, self.source):
+            if isinstance(own, str | Path) and os.path.realpath(path) == os.path.realpath(own):
+                raise SettingError(f"{path} is the source image; the drawn one needs another name")
         return write_image(path, self.draw(image, style))
 
-    def _pixels(self, image: Any) -> NDArray[np.uint8]:
-        from .imaging.images import read_image
+    def show(self, image: Any = None, style: Style | None = None) -> None:
+        """Show the drawn image: in a notebook below the cell, else in a window until it is closed.
 
+        Raises:
+            SettingError: no display, or no Tk.
+        """
+        from .imaging.display import show
+
+        show(self.draw(image, style))
+
+    def plot(
+        self,
+        image: Any = None,
+        style: Style | None = None,
+        axes: matplotlib.axes.Axes | None = None,
+    ) -> matplotlib.axes.Axes:
+        """The drawn image in a Matplotlib figure, to set beside others or to save.
+
+        Args:
+            image: as for `draw`, as is `style`.
+            axes: of an existing figure; None makes one.
+
+        Raises:
+            MissingExtraError: Matplotlib is not installed.
+        """
+        from .imaging.display import plot
+
+        return plot(self.draw(image, style), axes)
+
+    def _pixels(self, image: Any) -> NDArray[np.uint8]:
+        image = self.source if image is None else image
+        if image is None:
+            raise SettingError(
+                "the image is not known here: give it (`found.save(path, image)`), or call the "
+                "detector with a path or with keep_images=True"
+            )
         pixels = read_image(image)
         if pixels.shape[:2] != self.image_size:
             raise TensorError(
@@ -262,91 +336,57 @@ class Detections:
             )
         return pixels
 
+    def _repr_html_(self) -> str:
+        """A notebook's view: the picture, where `source` can be read, and a table."""
+        from .imaging.display import html
+
+        return html(self, self._picture())
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture alone, for programs that show no HTML; None where there is none."""
+        from .imaging.display import png
+
+        picture = self._picture()
+        return None if picture is None else png(picture)
+
+    def _picture(self) -> NDArray[np.uint8] | None:
+        try:
+            return self.draw()
+        except (SettingError, TensorError, ImageError):  # moved, deleted or never known
+            return None
+
     def __str__(self) -> str:
         """A table, a line for each box."""
-        height, width = self.image_size
-        if not len(self):
-            return f"no detections in an image of {width} x {height}"
-        wide = max(5, *(len(label) for label in self.labels))
-        lines = [f"{'class':<{wide}}  score      x1      y1      x2      y2"]
-        for label, score, box in zip(self.labels, self.scores, self.xyxy, strict=True):
-            lines.append(f"{label:<{wide}}  {score:5.3f} " + "".join(f"{v:8.1f}" for v in box))
-        return "\n".join(lines)
+        return tables.plain_text(self)
 
     __repr__ = __str__
 
 
-def resolve_classes(
-    classes: str | int | Sequence[str | int], names: Sequence[str], owner: str = "the model"
-) -> list[int]:
-    """Class ids for names or ids.
+class Detection(Detections):
+    """One box: `for one in found: print(one.name, one.score, one.box)`."""
 
-    A text is a name first. A text of digits that is no name is an id, unless the names themselves
-    are numbers: with the classes "30" and "50", "1" is refused, not taken for "50". A Python
-    integer is always an id.
+    @property
+    def name(self) -> str:
+        """Of its class."""
+        return self.names[self.class_id]
 
-    Args:
-        classes: names or ids, or a single one.
-        names: of all classes.
-        owner: whose classes they are, for messages.
+    @property
+    def class_id(self) -> int:
+        """Index into `names`."""
+        return int(self.class_ids[0])
 
-    Raises:
-        UnknownClassError: the message lists the classes, the nearest first.
-    """
-    single = isinstance(classes, str | int | np.integer)
-    return [_class_id(item, names, owner) for item in ([classes] if single else classes)]  # type: ignore[union-attr, list-item]
+    @property
+    def score(self) -> float:
+        """Objectness x class probability, 0..1."""
+        return float(self.scores[0])
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x1, y1, x2, y2 in pixels of the source image."""
+        x1, y1, x2, y2 = self.xyxy[0].tolist()
+        return x1, y1, x2, y2
 
-def _class_id(item: object, names: Sequence[str], owner: str) -> int:
-    reason = ""
-    if isinstance(item, str):
-        if item in names:
-            return names.index(item)
-        if item.isascii() and item.isdigit():
-            if any(name.isascii() and name.isdigit() for name in names):
-                reason = " (its names are numbers, so numbers mean names here, not ids)"
-            elif len(item) < 10 and int(item) < len(names):
-                return int(item)
-    elif (
-        isinstance(item, int | np.integer) and not isinstance(item, bool) and 0 <= item < len(names)
-    ):
-        return int(item)
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(item), names, n=1)
-    hint = f"; did you mean {near[0]!r}? It has" if near else "; it has"
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    raise UnknownClassError(f"{owner} has no class {item!r}{reason}{hint} {listed}")
-
-
-DEFAULT_KEY = "default"
-"""In per-class thresholds: the classes that are not named."""
-
-
-def resolve_conf(
-    conf: float | Mapping[str | int, float], names: Sequence[str], default: float = 0.25
-) -> float | NDArray[np.float32]:
-    """A threshold for all classes as it is; thresholds by class as float32 [C].
-
-    Args:
-        conf: a number, or a mapping of class names or ids to numbers; its key "default" (unless
-            a class is called so) sets the other classes.
-        names: of the model's classes.
-        default: for the other classes, where the mapping does not say.
-
-    Raises:
-        UnknownClassError: a class that the model does not have.
-        SettingError: a threshold that is no number.
-    """
-    if not isinstance(conf, Mapping):
-        return conf
-    entries = dict(conf)
-    if DEFAULT_KEY not in names:
-        default = entries.pop(DEFAULT_KEY, default)
-    ids = resolve_classes(list(entries), names)
-    try:
-        result = np.full(len(names), default, np.float32)
-        result[ids] = list(entries.values())
-    except (TypeError, ValueError) as error:
-        raise SettingError(f"thresholds must be numbers, got {conf!r}") from error
-    return result
+    @property
+    def track_id(self) -> int | None:
+        """Of the object that is followed; None where nothing was tracked."""
+        return None if self.track_ids is None else int(self.track_ids[0])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from dataclasses import replace
+from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +17,19 @@ from .backends.tta import augmented
 from .contract.spec import ModelSpec
 from .detections import Detections
 from .errors import ImageError, SettingError
-from .imaging.images import Color, Pixels, check_color, read_image, read_scaled
+from .imaging.images import Color, Pixels, check_color
 from .imaging.preprocess import Letterbox, Size
+from .imaging.reader import Reader, whole
 from .pipeline import Pipeline
 from .results.options import CallOptions, Classes, network_size, read_options, scales
 from .results.thresholds import Thresholds
 from .results.tiling import Tiling, check_tiling, detect_tiled
-from .system.ahead import ahead
 from .system.arguments import flag, whole_number
-from .system.cpu import available_cpus
 from .system.device import Device, device_name
 
 if TYPE_CHECKING:
     from .backends.foreign import Names
     from .streams.streaming import Stream
-
-_WORTH_THREADS: Final = 4
-"""Images in a list from which on threads are of use (`python -m benchmarks pipeline-stages`)."""
 
 
 class Detector(ContextManager):
@@ -68,6 +65,8 @@ class Detector(ContextManager):
         scaled_decode: decode JPEGs that are larger than the network's size at the fraction of
             their size that it needs, in a fraction of the time; the pixels differ slightly. Not
             together with `gpu_letterbox`; tiles see whole images.
+        keep_images: results keep the pixels of their image, for `save`, `show` and `crop`; False
+            keeps the path of an image that came from a file, and nothing of others.
         convention: for a foreign .onnx file as it is: name of a declaration ("yolox"), or a YAML
             or JSON file with one; `yolov4sdk adopt` makes a file that needs none.
         class_names: of such a file, or "coco"; None takes its own, or numbers.
@@ -99,6 +98,7 @@ class Detector(ContextManager):
         threads: int | None = None,
         gpu_letterbox: bool = False,
         scaled_decode: bool = False,
+        keep_images: bool = False,
         convention: str | None = None,
         class_names: Names | None = None,
     ) -> None:
@@ -108,11 +108,9 @@ class Detector(ContextManager):
         check_color(color)
         if (batch := whole_number("batch", batch)) < 1:
             raise SettingError(f"batch must be at least 1, got {batch}")
-        self._settings = read_options({
-            "conf": conf, "iou": iou, "max_det": max_det, "classes": classes,
-            "agnostic": agnostic, "multi_label": multi_label, "tiles": tiles,
-        })  # fmt: skip
-        self._color, self._allow_urls = color, flag("allow_urls", allow_urls)
+        given = {name: self._arguments[name] for name in CallOptions.__annotations__}
+        self._settings = read_options(given)
+        allow_urls = flag("allow_urls", allow_urls)
         gpu_letterbox = flag("gpu_letterbox", gpu_letterbox)
         scaled_decode = flag("scaled_decode", scaled_decode)
         size, tta = network_size(size), scales(tta)
@@ -142,6 +140,7 @@ class Detector(ContextManager):
         self.size = self.pipeline.size
         self._batch = self.spec.batch or min(batch, getattr(loaded, "max_batch", batch))
         self._scaled = scaled_decode
+        self._reader = Reader(color, allow_urls, 2 * self._batch)
 
     @property
     def backend(self) -> Backend:
@@ -177,7 +176,8 @@ class Detector(ContextManager):
 
         Args:
             images: what `yolov4sdk.imaging.images.read_image` takes, or a list or tuple of these.
-            **overrides: conf, iou, max_det, classes, agnostic, multi_label, tiles for this call.
+            **overrides: conf, iou, max_det, classes, agnostic, multi_label, tiles, keep_images for
+                this call.
 
         Returns:
             Detections, or a list of them in the order of the images. An image's answer does not
@@ -187,10 +187,16 @@ class Detector(ContextManager):
             ImageError: an image cannot be used.
             SettingError, UnknownClassError: a wrong override.
         """
-        thresholds, tiles = self._thresholds(overrides)
+        thresholds, tiles, keep = self._thresholds(overrides)
         many = isinstance(images, list | tuple)
-        read = self._read(images if many else [images], self._scaled and tiles is None)
+        sources, kept = images if many else [images], []
+        scaled = self._scaled and tiles is None and not keep
+        read = self._reader.listed(sources, self.size if scaled else None)
+        if keep:
+            read = iter(kept := list(read))
         results = self._results(read, thresholds, tiles)
+        pixels = (image for image, _ in kept) if keep else repeat(None)
+        results = list(map(_from, results, sources, pixels))
         return results if many else results[0]
 
     def detect_each(
@@ -215,26 +221,18 @@ class Detector(ContextManager):
         """
         if on_error not in ("raise", "keep"):
             raise SettingError(f'on_error must be "raise" or "keep", got {on_error!r}')
-        thresholds, tiles = self._thresholds(overrides)
-
-        def read(source: Any) -> tuple[Any, Pixels | ImageError]:
-            try:
-                return source, read_image(source, self._color, self._allow_urls)
-            except ImageError as error:
-                if on_error == "raise":
-                    raise
-                return source, error
+        thresholds, tiles, keep = self._thresholds(overrides)
 
         def each() -> Iterator[tuple[Any, Pixels | None, Detections | ImageError]]:
-            pictures = ahead(read, sources, 2 * self._batch, min(available_cpus(), 4))
+            pictures = self._reader.each(sources, keep=on_error == "keep")
             while batch := list(islice(pictures, self._batch)):
-                good = [_whole(image) for _, image in batch if isinstance(image, np.ndarray)]
+                good = [whole(image) for _, image in batch if isinstance(image, np.ndarray)]
                 found = iter(self._results(good, thresholds, tiles))
                 for source, image in batch:
                     if isinstance(image, ImageError):
                         yield source, None, image
                     else:
-                        yield source, image, next(found)
+                        yield source, image, _from(next(found), source, image if keep else None)
 
         return each()
 
@@ -277,22 +275,30 @@ class Detector(ContextManager):
         from .streams.stream_sources import open_stream
 
         return open_stream(
-            self,
-            source,
-            dict(overrides),
-            batch=self.spec.batch if batch is None else batch,
-            largest=self._batch,
-            stride=stride,
-            live=live,
-            timeout=timeout,
-            reconnect=reconnect,
-            allow_urls=self._allow_urls,
-        )
+            self, source, dict(overrides), stride=stride, live=live, timeout=timeout,
+            batch=self.spec.batch if batch is None else batch, largest=self._batch,
+            reconnect=reconnect, allow_urls=self._reader.allow_urls,
+        )  # fmt: skip
 
     @property
     def rectangular(self) -> bool:
         """Whether canvases shrink to the smallest multiple of the stride; see `shape`."""
         return self.pipeline.rectangular
+
+    def warmup(self, image_size: Size | None = None, batch: int = 1) -> Self:
+        """Run the network before the first image comes: runtimes allocate and choose kernels then.
+
+        Args:
+            image_size: (height, width) of the images to come: graphs that take any size are
+                prepared for the canvas that these get. None is the model's own size.
+            batch: images of a call to come; more than one run are prepared one after the other.
+
+        Returns:
+            The detector.
+        """
+        blank = np.zeros((*(image_size or self.size), 3), np.uint8)
+        self([blank] * whole_number("batch", batch))
+        return self
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """Run the network alone; see `Backend.infer`."""
@@ -326,18 +332,6 @@ class Detector(ContextManager):
             f"{b.name} on {b.device}, {b.precision})"
         )
 
-    def _read(self, images: Sequence[Any], scaled: bool) -> Iterator[tuple[Pixels, Size]]:
-        """The pixels of each image and its size; the next are decoded while the network runs."""
-
-        def read(image: Any) -> tuple[Pixels, Size]:
-            if scaled:
-                return read_scaled(image, self.size, self._color, self._allow_urls)
-            return _whole(read_image(image, self._color, self._allow_urls))
-
-        if len(images) < _WORTH_THREADS or all(isinstance(im, np.ndarray) for im in images):
-            return map(read, images)
-        return ahead(read, images, 2 * self._batch, min(available_cpus(), len(images), 4))
-
     def _results(
         self,
         images: Iterable[tuple[Pixels, Size]],
@@ -349,7 +343,7 @@ class Detector(ContextManager):
             return self._detect(images, thresholds)
         return [
             detect_tiled(
-                lambda views: self._detect(map(_whole, views), thresholds), image, tiles,
+                lambda views: self._detect(map(whole, views), thresholds), image, tiles,
                 iou=thresholds.overlap, max_det=thresholds.max_det, agnostic=thresholds.agnostic,
             )
             for image, _ in images
@@ -362,13 +356,14 @@ class Detector(ContextManager):
         found = self.pipeline.detect_all(images, thresholds, self._batch)
         return [Detections(*kept, self.names, plan.source) for kept, plan in found]
 
-    def _thresholds(self, overrides: Mapping[str, Any]) -> tuple[Thresholds, Tiling | None]:
-        """The settings with those of one call, checked."""
+    def _thresholds(self, overrides: Mapping[str, Any]) -> tuple[Thresholds, Tiling | None, bool]:
+        """The settings with those of one call, checked, and whether images are kept."""
         settings = {**self._settings, **read_options(overrides)}
+        keep = settings.pop("keep_images")
         tiles = check_tiling(settings.pop("tiles"), self.spec.max_stride)
         output = self.spec.contract.output
         merging = tiles is not None
-        return Thresholds(**settings).resolved(self.names, output, merging=merging), tiles
+        return Thresholds(**settings).resolved(self.names, output, merging=merging), tiles, keep
 
     def run_canvases(self, canvas: NDArray[np.uint8]) -> Outputs:
         """Run images that are letterboxed already, as the service's decoders do it.
@@ -387,7 +382,7 @@ class Detector(ContextManager):
             plan: how the row was letterboxed.
             **overrides: as of a call; a row is a whole image, so tiles play no part.
         """
-        thresholds, _ = self._thresholds({**overrides, "tiles": None})
+        thresholds, *_ = self._thresholds({**overrides, "tiles": None})
         kept = self.pipeline.finish(outputs, row, plan, thresholds)
         return Detections(*kept, self.names, plan.source)
 
@@ -396,5 +391,10 @@ def _made(kind: type[Detector], model: Any, arguments: dict[str, Any]) -> Detect
     return kind(model, **arguments)
 
 
-def _whole(image: Pixels) -> tuple[Pixels, Size]:
-    return image, (image.shape[0], image.shape[1])
+def _from(found: Detections, source: Any, pixels: Pixels | None) -> Detections:
+    """With the file that they come from, or with the pixels; other sources are not kept."""
+    if pixels is not None:  # the caller may draw on an array of his own
+        source = pixels.copy() if isinstance(source, np.ndarray) else pixels
+    elif not isinstance(source, str | Path) or "://" in str(source):
+        return found
+    return replace(found, source=source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from ..errors import ImageError
 from ..imaging.draw import write_image
 from ..imaging.images import SUFFIXES, public_url
 from ..imaging.sources import Found
+from ..imaging.tables import columns, rows
 from ..system.files import printable
 from ..system.outputs import Outputs, result_names
 from .console import failed, messages, print_json
@@ -90,25 +91,14 @@ class Results:
             writer = csv.writer(table)
             writer.writerow(["file", *columns(tracked)])
             for record in self.records:
-                writer.writerows([record["file"], *row] for row in rows(record, tracked))
+                writer.writerows(
+                    [record["file"], *row] for row in rows(record["detections"], tracked)
+                )
             self._write_text(file, table.getvalue())
 
     def _write_text(self, path: Path, text: str) -> None:
         with self._outputs.writing(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="")
-
-
-def columns(tracked: bool) -> list[str]:
-    """What a table says of each box."""
-    box = ["name", "class_id", "score", "x1", "y1", "x2", "y2"]
-    return [*box, "track_id"] if tracked else box
-
-
-def rows(record: dict[str, Any], tracked: bool) -> Iterator[list[Any]]:
-    """The boxes of `Detections.to_dict` as rows of these columns."""
-    for found in record["detections"]:
-        row = [found["name"], found["class_id"], found["score"], *found["box"].values()]
-        yield [*row, found.get("track_id", "")] if tracked else row
 
 
 def detect_images(

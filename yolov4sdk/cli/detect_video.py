@@ -18,15 +18,15 @@ from rich.progress import Progress
 
 from ..detector import Detector
 from ..errors import SettingError, VideoError
+from ..imaging.tables import columns, rows
+from ..imaging.window import Window
 from ..streams.stream_sources import is_stream
 from ..streams.streaming import Frame, Stream
 from ..streams.video_writer import VideoWriter
 from ..system.files import printable
 from ..system.outputs import Outputs, Writing
 from .console import messages, print_json
-from .detect_images import columns, rows
 from .effects import Effects
-from .window import Window
 
 
 def all_streams(sources: list[str]) -> bool:
@@ -181,7 +181,9 @@ class _Results:
         if self._table:
             record = _record(frame)
             start = [record["source"], record["frame"], record["time"]]
-            self._table.writerows([*start, *row] for row in rows(record, self._tracked))
+            self._table.writerows(
+                [*start, *row] for row in rows(record["detections"], self._tracked)
+            )
         if not self._draw:
             return
         picture, index = effects.draw(frame.image, frame.detections), frame.source_index
@@ -193,7 +195,7 @@ class _Results:
             self._videos[index].write(picture, frame.time)
         if self._show:
             if index not in self._windows:
-                self._windows[index] = Window(frame.source)
+                self._windows[index] = Window(frame.source, "--show")
                 self._stack.callback(self._windows[index].close)
             self._windows[index].show(picture)
 

@@ -10,13 +10,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detections import Detections, resolve_classes
+from ..detections import Detections
 from ..errors import SettingError
 from ..imaging.draw import draw
 from ..imaging.images import read_image
 from ..results.anonymise import How, anonymise
 from ..results.regions import Regions
 from ..results.tracking import Tracker, Trails
+from ..system.classes import resolve_classes
 from ..system.option import about
 from .options import parse_classes, parse_points
 

@@ -12,10 +12,11 @@ from rich.progress import Progress
 
 from ..datasets import write_dataset
 from ..datasets.labelling import as_datasets
-from ..detections import Detections, resolve_classes, resolve_conf
+from ..detections import Detections
 from ..detector import Detector
 from ..errors import ImageError, SettingError
 from ..imaging.sources import search
+from ..system.classes import resolve_classes, resolve_conf
 from ..system.files import check_new_folder, printable
 from .console import failed, messages
 from .declared import Looking, Reporting, Running

@@ -6,8 +6,8 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..detections import DEFAULT_KEY
 from ..errors import NamesError, SettingError
+from ..system.classes import DEFAULT_KEY
 from ..system.text import decode_text, lines_of
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from yolov4sdk.datasets.report import DatasetReport
-from yolov4sdk.detections import resolve_classes
 from yolov4sdk.errors import DatasetError
+from yolov4sdk.system.classes import resolve_classes
 
 Boxes: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 

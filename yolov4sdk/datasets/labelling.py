@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..detections import Detections
 from ..errors import DatasetError, SettingError
+from ..imaging.draw import Boxes
 from .cleaning import assemble
 from .dataset import DetectionDataset
 from .raw import RawImage
@@ -16,7 +16,7 @@ from .report import DatasetReport
 
 
 def as_datasets(
-    found: Iterable[tuple[Path, Detections]],
+    found: Iterable[tuple[Path, Boxes]],
     names: Sequence[str],
     val: float = 0.2,
     certain: Callable[[str], float] | None = None,
@@ -67,15 +67,14 @@ def as_datasets(
 
 def _labels(
     path: Path,
-    detections: Detections,
+    detections: Boxes,
     names: Sequence[str],
     certain: Callable[[str], float] | None,
 ) -> RawImage:
     rows, scores, unsure = [], [], []
-    found = zip(
-        detections.labels, detections.xyxy.tolist(), detections.scores.tolist(), strict=True
-    )
-    for label, box, score in found:
+    labels = (detections.names[i] for i in detections.class_ids)
+    boxes, confidences = detections.xyxy.tolist(), detections.scores.tolist()
+    for label, box, score in zip(labels, boxes, confidences, strict=True):
         if label in names:
             rows.append((float(names.index(label)), *box))
             scores.append(score)

@@ -25,6 +25,7 @@ class CallOptions(TypedDict, total=False):
     agnostic: bool
     multi_label: bool
     tiles: Tiling | int | tuple[int, int] | None
+    keep_images: bool
 
 
 def read_options(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from ..contract.contract import OutputContract
 from ..contract.outputs import Outputs
-from ..detections import resolve_classes, resolve_conf
 from ..errors import SettingError
+from ..system.classes import resolve_classes, resolve_conf
 from ..system.option import about
 from .postprocess import Kept, check_thresholds, nms, suppress
 

@@ -1,7 +1,8 @@
-"""A window for `--show`, by Tk: OpenCV's headless build has none."""
+"""A window for pictures, by Tk: OpenCV's headless build has none."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -13,24 +14,28 @@ from ..errors import SettingError
 class Window:
     """Shows pictures until it is closed, or q or Escape is pressed.
 
+    Args:
+        title: of the window.
+        what: was asked for, as the start of messages ("--show").
+
     Raises:
         SettingError: Tk or a display is missing.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, what: str) -> None:
         try:
             import tkinter
         except ImportError as error:
             raise SettingError(
-                "--show needs Tk, which this Python lacks: apt install python3-tk (Debian), brew "
-                "install python-tk (macOS); or leave --show away and look at the written video"
+                f"{what} needs Tk, which this Python lacks: apt install python3-tk (Debian), brew "
+                "install python-tk (macOS); or look at the written result instead"
             ) from error
         try:
             self._root = tkinter.Tk()
         except tkinter.TclError as error:
             raise SettingError(
-                f"--show needs a display ({error}); on a remote machine use ssh -X, or leave "
-                "--show away and look at the written video"
+                f"{what} needs a display ({error}); on a remote machine use ssh -X, or look at the "
+                "written result instead"
             ) from error
         self.open = True
         self._tk = tkinter
@@ -49,6 +54,13 @@ class Window:
         self._photo = self._tk.PhotoImage(data=ppm, format="PPM")
         self._label.configure(image=self._photo)
         self._root.update()
+
+    def wait(self) -> None:
+        """Return when the window has been closed, and take it away."""
+        while self.open:
+            self._root.update()
+            time.sleep(0.02)
+        self.close()
 
     def close(self) -> None:
         """Take the window away."""
