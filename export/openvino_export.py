@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
@@ -25,11 +26,23 @@ def write_openvino(onnx_file: Path, path: Path, spec: ModelSpec) -> tuple[Path, 
     Raises:
         ExportError: OpenVINO refused the graph.
     """
+    convert(onnx_file, path, {tuple(METADATA_KEY.split(".")): spec.to_json()}, spec.precision)
+    return path.with_suffix(".bin"), path
+
+
+def convert(
+    onnx_file: Path, path: Path, info: Mapping[tuple[str, ...], str], precision: str = "fp32"
+) -> None:
+    """Write x.xml and x.bin of an ONNX file, with values of `rt_info` by their paths.
+
+    Raises:
+        ExportError: OpenVINO refused the graph.
+    """
     try:
         with openvino_core() as core:
             model = core.read_model(onnx_file)
-        model.set_rt_info(spec.to_json(), METADATA_KEY.split("."))
-        openvino.save_model(model, path, compress_to_fp16=spec.precision == "fp16")
+        for keys, value in info.items():
+            model.set_rt_info(value, list(keys))
+        openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
     except RuntimeError as error:
         raise ExportError(f"OpenVINO cannot convert {onnx_file.name}: {error}") from error
-    return path.with_suffix(".bin"), path

@@ -108,8 +108,8 @@ class _Operations:
         return values, self.node("Div", order, classes), self.node("Mod", order, classes)
 
     def pick(self, x: Node, rows: Node) -> Node:
-        wide = self.node("Unsqueeze", rows, _ints(-1))
-        return self.node("GatherElements", x, self.node("Expand", wide, _ints(1, 1, 4)), axis=1)
+        # Not GatherElements: OpenVINO mistakes its shapes where x is a slice.
+        return self.node("GatherND", x, self.node("Unsqueeze", rows, _ints(-1)), batch_dims=1)
 
 
 class GraphWriter(_Operations):
@@ -143,7 +143,8 @@ class GraphWriter(_Operations):
 
     def rename(self, node: Node, name: str) -> None:
         """Give a value a name of its own."""
-        self.nodes.append(helper.make_node("Identity", [node.name], [name], name=f"{name}.name"))
+        made = self._name("Identity")
+        self.nodes.append(helper.make_node("Identity", [node.name], [name], name=made))
 
     def _name(self, kind: str) -> str:
         self._count += 1

@@ -52,7 +52,8 @@ def rewrite(model: onnx.ModelProto, contract: GraphContract) -> tuple[Any, Graph
         contract = replace(contract, batch=1)  # its rows cannot be told apart in a graph
     graph, size = model.graph, contract.input.size
     fixed = not contract.input.dynamic or _needs_size(contract)
-    _rename(graph, {INPUT: _FOREIGN + INPUT} | {name: _FOREIGN + name for name in OUTPUTS})
+    rename(graph, _taken(graph))
+    rename(graph, {INPUT: _FOREIGN + INPUT} | {name: _FOREIGN + name for name in OUTPUTS})
     before = _in_front(graph, contract, size)
     after = _behind(graph, contract, size)
     own = decoded(contract).output
@@ -200,13 +201,21 @@ def _map_columns(tensor: OutputTensor, contract: GraphContract) -> int:
     return {"boxes": widths["box"], "scores": widths["scores"]}.get(tensor.role, 1)
 
 
-def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Rename values everywhere in a graph, in the graphs inside its nodes too."""
+def rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Rename values and nodes everywhere in a graph, in the graphs inside its nodes too."""
     for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         value.name = names.get(value.name, value.name)
     for node in _nodes(graph):
+        node.name = names.get(node.name, node.name)
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def _taken(graph: onnx.GraphProto) -> dict[str, str]:
+    """New names for values that are called like ours: of a file that was adopted before."""
+    names = {name for node in _nodes(graph) for name in (node.name, *node.output)}
+    names |= {value.name for value in (*graph.initializer, *graph.input)}
+    return {name: f"before/{name}" for name in names if name.startswith(_FOREIGN)}
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

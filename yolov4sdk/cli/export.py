@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TRITON_PANEL = "Triton (--engine triton)"
 ENGINES = ("onnx", "openvino", "trt", "trt-rtx", "triton")
+CONSUMERS = ("frigate", "deepstream", "ultralytics", "efficientnms", "modelapi")
 
 
 def _declared() -> tuple[type, ...]:
@@ -56,6 +57,15 @@ def export(
         Path | None,
         typer.Option("-o", "--output", help="Default: the model's name with the format's suffix."),
     ] = None,
+    consumer: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="Rewrite the detector for another program: frigate, deepstream, ultralytics, "
+            "efficientnms or modelapi; with its labels and configuration.",
+            autocompletion=completion(CONSUMERS),
+        ),
+    ] = None,
     runtimes: Annotated[
         str, typer.Option(help="Some of onnx,tensorrt,python.", rich_help_panel=TRITON_PANEL)
     ] = "onnx",
@@ -73,6 +83,11 @@ def export(
     given: dict[str, Any],
 ) -> None:
     """Export a model; the file is kept only if it says what its source says."""
+    if consumer is not None:
+        from .export_for import export_for
+
+        export_for(model, consumer, engine, output, overwrite, given, as_json)
+        return
     if engine == "triton":
         from .export_triton import export_triton
 
