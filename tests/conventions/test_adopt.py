@@ -19,7 +19,7 @@ from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.conventions import Outputs, conventions
 from yolov4sdk.conventions.coco import IDS, NAMES
 from yolov4sdk.conventions.declaration import foreign, read_declaration, write_declaration
-from yolov4sdk.conventions.fit import Misfit, changed, fit
+from yolov4sdk.conventions.fit import Misfit, changed, fit, fitting
 from yolov4sdk.conventions.sidecars import declaration_of, python_names, read_hint
 from yolov4sdk.errors import ExportError, ForeignFileError, SettingError, SpecError
 
@@ -334,3 +334,12 @@ def test_a_convention_is_for_foreign_files(raw: Path) -> None:
     ):
         with pytest.raises(error):
             Detector(model, **options)
+
+
+@pytest.mark.parametrize(("shape", "right"), [((1, 84, 8400), "yolov8"), ((1, 8400, 85), "yolov5")])
+def test_the_axis_of_the_boxes_is_the_longer_one(shape: tuple[int, ...], right: str) -> None:
+    names = {
+        name: contract.output.classes for name, contract in fitting(foreign(), facts(shape)).items()
+    }
+    assert names[right] == 80 and max(names.values()) <= 81
+    assert "yolov8" not in names or right == "yolov8"

@@ -105,13 +105,21 @@ def _value(text: str) -> Any:
 def fitting(
     rows: Mapping[str, Convention], facts: GraphFacts, classes: int | None = None
 ) -> dict[str, GraphContract]:
-    """The contracts of all declarations that a file's names, shapes and sizes allow."""
+    """The contracts of all declarations that a file's names, shapes and sizes allow.
+
+    Where the number of classes is not known, a reading with more classes than rows is left out: it
+    takes the axis of the boxes for that of the columns.
+    """
     found: dict[str, GraphContract] = {}
     for name, row in rows.items():
         try:
-            found[name] = fit(row, facts, classes)
+            contract = fit(row, facts, classes)
         except YOLOv4Error:
             continue
+        output = contract.output
+        turned = output.per_class and output.classes > (output.rows or output.classes)
+        if classes is not None or not turned:
+            found[name] = contract
     return found
 
 
