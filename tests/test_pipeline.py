@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +22,7 @@ from yolov4sdk.results.postprocess import box_iou
 from yolov4sdk.results.thresholds import Thresholds
 
 from .support.graphs import suppressed_graph
+from .support.triton_python import InProcess
 
 pytest.importorskip("onnx")
 BOXES = np.array([[0, 0, 40, 40], [10, 0, 50, 40]], np.float32)
@@ -92,23 +90,8 @@ def test_tritons_last_step_does_not_suppress_again(
     from export.triton_config import boxes_config
     from yolov4sdk.backends.artefacts import read_spec
 
-    tensor = SimpleNamespace
-    monkeypatch.setitem(
-        sys.modules,
-        "triton_python_backend_utils",
-        SimpleNamespace(
-            get_input_tensor_by_name=lambda request, name: request.get(name),
-            Tensor=lambda name, value: tensor(name=name, as_numpy=lambda: value),
-            InferenceResponse=lambda tensors: {t.name: t.as_numpy() for t in tensors},
-        ),
-    )
-    monkeypatch.delitem(sys.modules, "export.triton_models.boxes", raising=False)
-    model = import_module("export.triton_models.boxes").TritonPythonModel()
     config = boxes_config("boxes", read_spec(suppressed), TritonOptions())
-    parameters = {
-        name: {"string_value": value.string_value} for name, value in config.parameters.items()
-    }
-    model.initialize({"model_config": json.dumps({"parameters": parameters})})
+    model = InProcess(monkeypatch, "boxes", config)
     with load_backend(suppressed, device="cpu") as backend:
         found = backend.infer(np.zeros((1, 3, 64, 64), np.float32))
     assert found.class_ids is not None
@@ -116,8 +99,7 @@ def test_tritons_last_step_does_not_suppress_again(
         "raw_boxes": found.boxes, "raw_scores": found.scores, "raw_ids": found.class_ids,
         "geometry": np.array([[64, 64, 64, 64, 0, 0, 64, 64]], np.int32),
     }  # fmt: skip
-    request = {k: tensor(as_numpy=lambda v=v: v) for k, v in values.items()}  # type: ignore[misc]
-    (answer,) = model.execute([request])
+    answer = model(**values)
     assert answer["count"].tolist() == [[2]]
     np.testing.assert_allclose(answer["boxes"][0, :2], BOXES)
 

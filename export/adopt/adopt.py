@@ -35,6 +35,8 @@ from .rewrite import rewrite
 _BOX_ERROR: Final = 1e-3
 """Pixels; exp and softmax differ in their last bits between NumPy and a runtime."""
 _SCORE_ERROR: Final = 1e-5
+_FAINT: Final = 1e-3
+"""Boxes that score less are not compared."""
 _SHOWN: Final = 0.25
 """Confidence from which boxes are counted in the trial run."""
 _MANY: Final = 1000
@@ -210,16 +212,41 @@ def _trial(
 
 
 def _errors(expected: Outputs, found: Outputs) -> tuple[float, float]:
-    """Largest differences of boxes that score at all, and of scores."""
+    """Largest differences of boxes that score at all, and of scores; infinite for other classes."""
+    if (expected.class_ids is None) != (found.class_ids is None):
+        return math.inf, math.inf
+    if expected.class_ids is not None:
+        both = [_beside(expected, found), _beside(found, expected)]
+        return max(one[0] for one in both), max(one[1] for one in both)
     if expected.scores.shape != found.scores.shape:
         return math.inf, math.inf
-    best = expected.scores if expected.class_ids is not None else expected.scores.max(-1)
-    used = best > 1e-3
+    used = expected.scores.max(-1) > _FAINT
     boxes = np.abs(expected.boxes - found.boxes)[used]
     return (
         float(boxes.max()) if boxes.size else 0.0,
         float(np.abs(expected.scores - found.scores).max()) if found.scores.size else 0.0,
     )
+
+
+def _beside(one: Outputs, other: Outputs) -> tuple[float, float]:
+    """Errors of rows that have one class, each beside the nearest of its class.
+
+    Their order is no matter: scores may tie. Nor are rows that score nothing, or as little as the
+    last of the others, behind which a list of the best ends.
+    """
+    assert one.class_ids is not None and other.class_ids is not None
+    box_error = score_error = 0.0
+    for image in range(len(one.scores)):
+        least = max(_FAINT, float(other.scores[image].min(initial=1)) + _SCORE_ERROR)
+        for row in np.flatnonzero(one.scores[image] > least):
+            same = other.class_ids[image] == one.class_ids[image, row]
+            away = np.abs(other.boxes[image] - one.boxes[image, row]).max(axis=1)
+            score = np.abs(other.scores[image] - one.scores[image, row])
+            away[~same | np.isnan(away) | ~(score <= _SCORE_ERROR)] = math.inf
+            nearest = int(away.argmin())
+            box_error = max(box_error, float(away[nearest]))
+            score_error = max(score_error, float(score[nearest]))
+    return box_error, score_error
 
 
 def doubts(outputs: Outputs, canvas: Size) -> tuple[str, ...]:

@@ -149,6 +149,11 @@ def _input(
         raise Misfit(f"the file takes {fixed} (height, width), not {size}")
     multiple = declared.multiple if not any(s % declared.multiple for s in chosen) else 1
     values |= {"size": chosen, "dynamic": fixed is None, "multiple": multiple}
+    if fixed and declared.resize.shortest is not None:
+        # Only one canvas: the image fills as much of it as its aspect allows, in the same corner.
+        values["resize"] = replace(
+            declared.resize, policy="letterbox-top-left", shortest=None, longest=None
+        )
     values["extra"] = tuple(replace(extras[t.name], dtype=_plain(t.dtype)) for t in others)
     batch = image.shape[0] if axes == 4 else 1
     return replace(declared, **values), batch
