@@ -166,6 +166,7 @@ class Model(BaseModel):
     batch: int | None
     input_form: str
     outputs: str
+    suppressed: bool = Field(description="Whether the graph removes overlapping boxes itself.")
     provenance: dict[str, str]
 
     @classmethod
@@ -176,7 +177,8 @@ class Model(BaseModel):
             name=info.name, default=info.default, state=info.state, backend=info.backend,
             device=info.device, precision=info.precision, classes=list(spec.names),
             size=list(info.size), dynamic_size=spec.dynamic_size, batch=spec.batch,
-            input_form=spec.input_form, outputs=spec.outputs, provenance=dict(spec.provenance),
+            input_form=spec.input_form, outputs=spec.outputs,
+            suppressed=spec.contract.output.suppressed, provenance=dict(spec.provenance),
         )  # fmt: skip
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from yolov4sdk.imaging.palette import ink, palette
+
 from ..access import rule
 from ..problems import Problem
 
+_SCRIPTS: Final = ("page.js", "service.js", "view.js", "results.js", "video.js", "files.js")
+_PHOTOGRAPHS: Final = ("dog.jpg", "horses.jpg", "chelsea.jpg", "person.jpg", "astronaut.jpg")
 TYPES: Final = {
     "index.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    **dict.fromkeys(_SCRIPTS, "text/javascript; charset=utf-8"),
+    **dict.fromkeys(_PHOTOGRAPHS, "image/jpeg"),
 }
 """The files of the page, each with its media type; nothing else is ever served from the folder."""
 
@@ -32,6 +39,9 @@ HEADERS: Final = {
 }
 
 
+_CLASSES: Final = 300
+"""Colours that the page gets; with more classes they begin again."""
+
 router = APIRouter(include_in_schema=False)
 
 # Read once, at the import: a package that lacks a file is told at the start.
@@ -46,10 +56,25 @@ async def index() -> Response:
     return _answer("index.html")
 
 
+@router.get("/static/palette.json")
+@rule("everybody")
+async def colors() -> Response:
+    """The colours of drawings by class id: of a box, and of the letters on it."""
+    return Response(_palette(), media_type="application/json", headers=HEADERS)
+
+
+@cache
+def _palette() -> str:
+    def css(color: tuple[int, ...]) -> str:
+        return "#" + bytes(reversed(color)).hex()
+
+    return json.dumps([[css(color), css(ink(color))] for color in palette(_CLASSES)])
+
+
 @router.get("/static/{name}")
 @rule("everybody")
 async def static(name: str) -> Response:
-    """Its style, script and icon."""
+    """Its style, scripts, icon and example photographs."""
     if name not in TYPES:
         raise Problem(404, detail="the page has no such file")
     return _answer(name)

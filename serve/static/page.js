@@ -1,169 +1,126 @@
-// The page: an image in, boxes out. It talks to the same public routes as any other client.
+// The page: images, videos and the camera in, boxes out.
+
+import { $, call, curl, loadModels, post } from "./service.js";
+import { clear, draw, loadColors, zoomBy } from "./view.js";
+import { copy, csv, json, save, yolo } from "./files.js";
+import { inWords, listClasses, row } from "./results.js";
+import { follow } from "./video.js";
 
 const FLOOR = 0.05; // asked of the service; the slider hides boxes above it without a new request
-const COLORS = 8; // classes c0 ... c7 of page.css
-const CAMERA_SIDE = 1280; // pixels of a camera frame's long side at most
+const AT_ONCE = 2; // requests for images that are not shown
+const MOST = 200; // opened at once: each holds its file in memory
+const SHOWN_LATER = /\.(heic|heif|tiff?)$/i; // images whose type browsers leave open
+const EXAMPLES = {
+  dog: "a dog", horses: "horses", chelsea: "a cat", person: "a person", astronaut: "an astronaut",
+};
 
-const $ = (id) => document.getElementById(id);
-
+/* Each thing that was opened: {name, blob, url, kind: "image" | "video" | "camera", answer, error,
+   asked: the settings that it was last asked with, ms, seen: classes, thumb: its button in the strip}. A
+   video's blob is the frame that was asked about last. */
 const state = {
-  blob: null, // the encoded image that is shown
-  name: "photo.jpg",
-  answer: null, // the service's answer for it, down to FLOOR
-  request: null, // AbortController of the request under way
+  items: [],
+  current: null,
+  hidden: new Set(), // names of classes that are not shown
   stream: null, // MediaStream of the camera
 };
 
-// ---------------------------------------------------------------- the service
-
-function address(conf) {
-  const url = new URL("v1/detect", document.baseURI);
-  if ($("model").value) url.searchParams.set("model", $("model").value);
-  url.searchParams.set("conf", conf);
-  url.searchParams.set("iou", $("iou").value);
-  return url;
-}
-
-function headers(more = {}) {
-  return $("key").value ? { ...more, "X-API-Key": $("key").value } : more;
-}
-
-/** The answer's JSON, or an Error whose message can be shown. */
-async function call(url, options = {}) {
-  let response;
-  try {
-    response = await fetch(url, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The service does not answer. Is it still running?");
-  }
-  if (response.ok) return response.json();
-  if (response.status === 401 || response.status === 403) askForKey();
-  throw new Error(await inWords(response));
-}
-
-async function inWords(response) {
-  let problem = {};
-  try {
-    problem = await response.json();
-  } catch { /* a proxy may answer with a page */ }
-  const words = [problem.title, problem.detail].filter(Boolean).join(": ");
-  const again = response.headers.get("Retry-After");
-  return (words || `The service answered ${response.status}`) +
-    (again ? `. Try again in ${again} s.` : "");
-}
-
-function askForKey() {
-  $("key-row").hidden = false;
-  $("key").focus();
-}
-
-async function loadModels() {
-  const list = await call("v1/models", { headers: headers() });
-  $("model").replaceChildren(...list.models.map((model) => new Option(model.name, model.name)));
-  $("model").disabled = list.models.length < 2;
-}
-
 // ---------------------------------------------------------------- detecting
 
-async function detect() {
-  if (!state.blob) return;
-  state.request?.abort(); // only the newest question matters
-  const request = (state.request = new AbortController());
-  $("view").classList.add("busy");
-  if (!state.stream) say("Looking for objects …");
+/** The settings that an answer depends on. */
+const question = () => `${$("model").value} ${$("iou").value} ${$("key").value}`;
+
+async function detect(item) {
+  item.request?.abort(); // only the newest question matters
+  const request = (item.request = new AbortController());
+  item.asked = question();
+  if (item === state.current && item.kind === "image") waiting();
   const started = performance.now();
   try {
-    const answer = await call(address(FLOOR), {
-      method: "POST",
-      body: state.blob,
-      headers: headers({ "Content-Type": state.blob.type || "application/octet-stream" }),
-      signal: request.signal,
-    });
-    state.answer = answer;
-    fail("");
-    show(performance.now() - started);
+    const response = await post(item.blob, { conf: FLOOR }, request.signal);
+    Object.assign(item, { answer: await response.json(), error: "" });
+    item.ms = performance.now() - started;
+    see(item);
   } catch (error) {
     if (error.name === "AbortError") return;
-    state.answer = null;
-    show();
-    fail(error.message);
-  } finally {
-    if (state.request === request) $("view").classList.remove("busy");
+    Object.assign(item, { answer: null, error: error.message });
+  }
+  if (item.request !== request) return;
+  item.request = null;
+  mark(item);
+  if (item === state.current) show();
+}
+
+/** Ask about everything that waits, a few at a time and what is shown first. */
+let running = 0;
+function work() {
+  const waits = (item) => item?.kind === "image" && !item.refused && item.asked !== question();
+  if (waits(state.current)) detect(state.current);
+  while (running < AT_ONCE) {
+    const next = state.items.find(waits);
+    if (!next) return;
+    running += 1;
+    detect(next).finally(() => {
+      running -= 1;
+      work();
+    });
   }
 }
 
-const wanted = () =>
-  state.answer.detections.filter((found) => found.score >= Number($("conf").value));
+const least = () => Number($("conf").value);
 
-/** Draw what the score slider lets through. */
-function show(milliseconds) {
-  const found = state.answer ? wanted() : [];
-  $("results").hidden = !state.answer;
-  $("boxes").replaceChildren(...found.map(box).reverse()); // the best box ends on top
+/** Note the classes that a filter can be set for. */
+function see(item) {
+  for (const { name, score } of item.answer?.detections ?? []) {
+    if (score >= least()) item.seen.add(name);
+  }
+}
+
+const wanted = ({ answer }) => answer.detections.filter(
+  ({ name, score }) => score >= least() && !state.hidden.has(name));
+
+/** The answer as it is shown, for files and programs. */
+const shown = (item) => ({ ...item.answer, detections: wanted(item) });
+
+/** Query parameters that give what is shown. */
+function options(item) {
+  if (!state.hidden.size) return { conf: least() };
+  const names = new Map(item.answer.detections.map(({ name, class_id }) => [name, class_id]));
+  const kept = [...names].filter(([name]) => !state.hidden.has(name));
+  if (!kept.length) return { conf: 1 };
+  return { conf: least(), classes: kept.map(([name, id]) => (name.includes(",") ? id : name)) };
+}
+
+// ---------------------------------------------------------------- showing
+
+function waiting() {
+  $("view").classList.add("busy");
+  say("Looking for objects …");
+}
+/** Everything about the current item: picture, boxes, rows, words. */
+function show() {
+  const item = state.current;
+  const answer = item?.answer;
+  $("results").hidden = $("tools").hidden = !answer;
+  $("view").classList.remove("busy");
+  $("view").hidden = !item || Boolean(item.error);
+  $("empty").hidden = Boolean(item);
+  fail(item?.error ?? "");
+  listClasses(item?.seen ?? [], state.hidden, refresh);
+  if (!answer) {
+    clear();
+    $("rows").replaceChildren();
+    $("curl").textContent = "";
+    return item?.request ? waiting() : say("");
+  }
+  const found = wanted(item);
+  draw(found, answer.image);
   $("rows").replaceChildren(...found.map(row));
-  $("curl").textContent = state.answer ? curl() : "";
-  if (!state.answer) return say("");
-  const text = count(found);
+  $("curl").textContent = curl(item.file ?? item.name, item.blob.type, options(item));
+  const text = inWords(item.answer, found);
   $("picture").alt = `The image, ${text}`;
-  // Not for the camera: a screen reader would read every frame's time.
-  const timed = milliseconds && !state.stream;
-  say(text + (timed ? `, answered in ${Math.round(milliseconds)} ms` : ""));
-}
-
-function count(found) {
-  if (!found.length) {
-    const more = state.answer.detections.length;
-    return "no objects" + (more ? ` with this score (${more} with lower ones)` : "");
-  }
-  const counts = new Map();
-  for (const { name } of found) counts.set(name, (counts.get(name) ?? 0) + 1);
-  const parts = [...counts].map(([name, n]) => `${n} ${name}`).join(", ");
-  return `${found.length} object${found.length === 1 ? "" : "s"}: ${parts}`;
-}
-
-function box(found, index) {
-  const { width, height } = state.answer.image;
-  const { x1, y1, x2, y2 } = found.box;
-  const element = document.createElement("div");
-  element.className = `box c${found.class_id % COLORS}`;
-  element.dataset.index = index;
-  element.classList.toggle("low", y1 < 0.06 * height); // no room for the label above
-  element.classList.toggle("right", x1 > 0.8 * width);
-  element.style.left = `${(100 * x1) / width}%`;
-  element.style.top = `${(100 * y1) / height}%`;
-  element.style.width = `${(100 * (x2 - x1)) / width}%`;
-  element.style.height = `${(100 * (y2 - y1)) / height}%`;
-  const label = document.createElement("span");
-  label.textContent = `${found.name} ${found.score.toFixed(2)}`;
-  element.append(label);
-  return element;
-}
-
-function row(found, index) {
-  const element = document.createElement("tr");
-  const dot = document.createElement("span");
-  dot.className = `dot c${found.class_id % COLORS}`;
-  const cells = [
-    found.name,
-    found.score.toFixed(3),
-    Object.values(found.box).map((value) => Math.round(value)).join(", "),
-  ].map((text) => Object.assign(document.createElement("td"), { textContent: text }));
-  cells[0].prepend(dot);
-  element.append(...cells);
-  const light = (on) => () =>
-    $("boxes").querySelector(`[data-index="${index}"]`)?.classList.toggle("lit", on);
-  element.addEventListener("pointerenter", light(true));
-  element.addEventListener("pointerleave", light(false));
-  return element;
-}
-
-function curl() {
-  const quote = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
-  const key = $("key").value ? ` -H "X-API-Key: $API_KEY"` : "";
-  const type = state.blob.type || "application/octet-stream";
-  return `curl --data-binary ${quote("@" + state.name)} -H ${quote("Content-Type: " + type)}` +
-    `${key} ${quote(address($("conf").value).href)}`;
+  if (item.request && item.kind === "image") return waiting();
+  // Not of a video: a screen reader would read every frame's time.
+  say(text + (item.kind === "image" ? `, answered in ${Math.round(item.ms)} ms` : ""));
 }
 
 function say(text) {
@@ -176,29 +133,168 @@ function fail(text) {
   $("error").hidden = !text;
 }
 
-// ---------------------------------------------------------------- ways in
+// ---------------------------------------------------------------- the strip
 
-function open(blob, name) {
-  stopCamera();
-  if (blob.type && !blob.type.startsWith("image/")) {
-    return fail(`${name || "That"} is not an image (${blob.type}).`);
+function mark(item) {
+  if (!item.thumb) return;
+  const words = item.error ? "not usable" : item.answer ? inWords(item.answer, wanted(item)) : "waiting";
+  item.thumb.setAttribute("aria-label", `${item.name}: ${words}`);
+  item.thumb.title = item.error || item.name;
+  item.thumb.classList.toggle("bad", Boolean(item.error));
+  const badge = item.thumb.querySelector(".badge");
+  badge.textContent = item.error ? "!" : item.answer ? wanted(item).length : "";
+}
+
+function addThumb(item) {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  const badge = Object.assign(document.createElement("span"), { className: "badge" });
+  const face = Object.assign(document.createElement(item.kind === "image" && item.url ? "img" : "span"),
+    { className: "face" });
+  if (face.tagName === "IMG") Object.assign(face, { src: item.url, alt: "" });
+  else face.textContent = item.kind === "video" ? "▶" : "✕";
+  button.append(face, badge);
+  button.addEventListener("click", () => select(item));
+  item.thumb = button;
+  const entry = document.createElement("li");
+  entry.append(button);
+  $("strip").append(entry);
+  $("opened").hidden = false;
+  mark(item);
+}
+
+function select(item) {
+  if (item.error && !item.refused) item.asked = null; // choosing it again is another try
+  if (state.current?.kind === "camera") stopCamera();
+  $("video").pause();
+  state.current = item;
+  for (const other of state.items) other.thumb.ariaCurrent = String(other === item);
+  item.thumb.scrollIntoView({ block: "nearest", inline: "nearest" });
+  $("rate").textContent = "";
+  zoomBy(0);
+  if (item.kind === "video") {
+    $("video").srcObject = null;
+    $("video").src = item.url;
+    $("video").controls = true;
+  } else if (item.url) {
+    $("picture").src = item.url;
   }
-  state.blob = blob;
-  state.name = name || "photo.jpg";
-  state.answer = null;
+  reveal(item.kind === "image" ? $("picture") : $("video"));
+  work();
   show();
-  fail("");
-  URL.revokeObjectURL($("picture").src);
-  $("picture").src = URL.createObjectURL(blob);
-  reveal($("picture"));
-  detect();
+  if (item.kind === "video" && !item.error) play(item);
 }
 
 function reveal(element) {
-  $("empty").hidden = true;
-  $("view").hidden = false;
   $("picture").hidden = element !== $("picture");
   $("video").hidden = element !== $("video");
+}
+
+$("strip").addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const next = state.items[state.items.indexOf(state.current) + step];
+  if (!next) return;
+  event.preventDefault();
+  select(next);
+  next.thumb.focus();
+});
+
+$("clear").addEventListener("click", () => {
+  for (const item of state.items) {
+    item.request?.abort();
+    if (item.url) URL.revokeObjectURL(item.url);
+  }
+  $("video").pause();
+  Object.assign(state, { items: [], current: null });
+  state.hidden.clear();
+  $("strip").replaceChildren();
+  $("opened").hidden = true;
+  show();
+  $("choose").focus();
+});
+
+// ---------------------------------------------------------------- ways in
+
+function open(files) {
+  let first = null;
+  for (const file of files) {
+    if (state.items.length >= MOST) {
+      fail(`At most ${MOST} files are open at once; close some.`);
+      break;
+    }
+    const name = file.name || "photo.jpg";
+    const video = file.type.startsWith("video/");
+    const image = !file.type || file.type.startsWith("image/") || SHOWN_LATER.test(name);
+    const item = {
+      name, blob: file, kind: video ? "video" : "image", answer: null, error: "", seen: new Set(),
+      url: video || image ? URL.createObjectURL(file) : "",
+    };
+    if (!video && !image) {
+      item.error = `${name} is not an image (${file.type}).`;
+      item.refused = true;
+    }
+    state.items.push(item);
+    addThumb(item);
+    first ??= item;
+  }
+  if (first) select(first);
+  work();
+}
+
+/** An image that the browser cannot show (HEIC, TIFF): the service makes a JPEG of it. */
+$("picture").addEventListener("error", async () => {
+  const item = state.current;
+  if (!item || item.kind !== "image" || item.refused || item.preview) return;
+  item.preview = true;
+  try {
+    const picture = await (await post(item.blob, { conf: 1, format: "image" })).blob();
+    URL.revokeObjectURL(item.url);
+    item.url = URL.createObjectURL(picture);
+    const face = item.thumb.querySelector("img");
+    if (face) face.src = item.url;
+    if (state.current === item) $("picture").src = item.url;
+  } catch {
+    if (item.answer) say("This browser cannot show this kind of image; its objects are listed.");
+  }
+});
+
+$("examples").append(...Object.entries(EXAMPLES).map(([name, what]) => {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  const image = Object.assign(document.createElement("img"), {
+    src: `static/${name}.jpg`, alt: `Photograph of ${what}`, className: "face", loading: "lazy",
+  });
+  button.append(image);
+  button.addEventListener("click", async () => {
+    const blob = await (await call(image.src)).blob();
+    open([new File([blob], `${name}.jpg`, { type: "image/jpeg" })]);
+  });
+  return button;
+}));
+
+// ---------------------------------------------------------------- video and camera
+
+const video = $("video");
+
+async function play(item) {
+  try {
+    await video.play();
+  } catch (error) {
+    if (error.name === "AbortError" || state.current !== item) return; // another was chosen
+    item.error = `This browser cannot play ${item.name}; it plays MP4 (H.264) and WebM.`;
+    mark(item);
+    return show();
+  }
+  watch(item);
+}
+
+/** Boxes over what moves, until something else is shown. */
+async function watch(item) {
+  item.file = "frame.jpg";
+  await follow(video, () => state.current === item, async (frame) => {
+    item.blob = frame;
+    await detect(item);
+    if (item.error) stopCamera(); // said once, not at every frame
+    return !item.error;
+  });
 }
 
 async function startCamera() {
@@ -207,72 +303,43 @@ async function startCamera() {
   }
   try {
     state.stream = await navigator.mediaDevices.getUserMedia({
-      video: { facingMode: "environment", width: { ideal: CAMERA_SIDE } },
+      video: { facingMode: "environment", width: { ideal: 1280 } },
     });
   } catch (error) {
     return fail(`The camera cannot be used: ${error.message || error.name}`);
   }
-  fail("");
   $("camera").textContent = "Stop the camera";
   $("camera").ariaPressed = "true";
-  state.answer = null;
+  const item = { name: "camera", kind: "camera", answer: null, error: "", seen: new Set() };
+  state.current = item;
+  for (const other of state.items) other.thumb.ariaCurrent = "false";
+  video.controls = false;
+  video.srcObject = state.stream;
+  zoomBy(0);
+  reveal(video);
   show();
-  $("video").srcObject = state.stream;
-  reveal($("video"));
-  await $("video").play();
-  followCamera(state.stream);
+  await video.play();
+  watch(item);
 }
 
-/** Frame after frame, each asked for when the one before is answered. */
-async function followCamera(stream) {
-  const video = $("video");
-  const canvas = document.createElement("canvas");
-  while (state.stream === stream) {
-    const scale = Math.min(1, CAMERA_SIDE / Math.max(video.videoWidth, video.videoHeight));
-    canvas.width = Math.round(video.videoWidth * scale);
-    canvas.height = Math.round(video.videoHeight * scale);
-    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
-    state.blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.85));
-    state.name = "frame.jpg";
-    if (state.stream !== stream) return;
-    await detect();
-    if (!$("error").hidden) stopCamera(); // told once, not at every frame
-    await new Promise(requestAnimationFrame); // a hidden tab rests
-  }
-}
-
+/** The last frame stays, as an image among the others. */
 function stopCamera() {
   if (!state.stream) return;
-  state.request?.abort();
+  const item = state.current;
+  item.request?.abort();
   for (const track of state.stream.getTracks()) track.stop();
-  state.stream = null;
-  $("video").srcObject = null;
+  state.stream = video.srcObject = null;
   $("camera").textContent = "Use the camera";
   $("camera").ariaPressed = "false";
-  if (state.blob) { // the last frame stays, with its boxes
-    URL.revokeObjectURL($("picture").src);
-    $("picture").src = URL.createObjectURL(state.blob);
-    reveal($("picture"));
-  }
-}
-
-async function copy(text, button) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "The browser does not allow it";
-  }
-  setTimeout(() => { button.textContent = before; }, 1500);
+  state.current = null;
+  if (item.blob && !item.error) open([new File([item.blob], "frame.jpg", { type: "image/jpeg" })]);
 }
 
 // ---------------------------------------------------------------- events
 
 $("choose").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => {
-  const [file] = $("file").files;
-  if (file) open(file, file.name);
+  open([...$("file").files]);
   $("file").value = ""; // the same file again is a change too
 });
 $("camera").addEventListener("click", () => (state.stream ? stopCamera() : startCamera()));
@@ -287,42 +354,47 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   $("frame").classList.remove("over");
-  const [file] = event.dataTransfer.files;
-  if (file) open(file, file.name);
-  else fail("That was not a file. Drag an image file onto the page.");
+  if (event.dataTransfer.files.length) open([...event.dataTransfer.files]);
+  else fail("That was not a file. Drag image files onto the page.");
 });
-document.addEventListener("paste", (event) => {
-  const [file] = event.clipboardData.files;
-  if (file) open(file, file.name);
-});
+document.addEventListener("paste", (event) => open([...event.clipboardData.files]));
 
 $("settings").addEventListener("submit", (event) => event.preventDefault());
+function refresh() {
+  state.items.forEach(mark);
+  if (state.current?.answer) show();
+}
 $("conf").addEventListener("input", () => {
-  $("conf-value").textContent = Number($("conf").value).toFixed(2);
-  if (state.answer) show();
+  $("conf-value").textContent = least().toFixed(2);
+  state.items.forEach(see);
+  refresh();
 });
 let pause = 0;
 $("iou").addEventListener("input", () => {
   $("iou-value").textContent = Number($("iou").value).toFixed(2);
   clearTimeout(pause);
-  pause = setTimeout(detect, 150); // a slider gives dozens of events
+  pause = setTimeout(work, 150); // a slider gives dozens of events
 });
-$("model").addEventListener("change", detect);
-$("key").addEventListener("change", () => start().then(detect));
-
-$("copy-curl").addEventListener("click", () => copy(curl(), $("copy-curl")));
-$("copy-json").addEventListener("click", () =>
-  copy(JSON.stringify({ ...state.answer, detections: wanted() }, null, 1), $("copy-json")));
-$("picture").addEventListener("error", () => {
-  if (state.answer) fail("This browser cannot show this kind of image; its objects are listed.");
+$("model").addEventListener("change", () => {
+  state.hidden.clear();
+  for (const item of state.items) item.seen.clear();
+  work();
 });
+$("key").addEventListener("change", () => start().then(work));
 
-async function start() {
-  try {
-    await loadModels();
-    fail("");
-  } catch (error) {
-    fail(error.message);
-  }
-}
+const stem = () => state.current.name.replace(/\.[^.]*$/, "");
+const saving = (id, suffix, form, type) => $(id).addEventListener("click", () =>
+  save(`${stem()}${suffix}`, form(shown(state.current)), type));
+saving("save-json", ".json", json, "application/json");
+saving("save-csv", ".csv", csv, "text/csv");
+saving("save-yolo", ".txt", yolo, "text/plain");
+$("copy-curl").addEventListener("click", () => copy($("curl").textContent, $("copy-curl")));
+$("copy-json").addEventListener("click", () => copy(json(shown(state.current)), $("copy-json")));
+$("save-picture").addEventListener("click", () => // drawn by the service, as the SDK does it
+  post(state.current.blob, { ...options(state.current), format: "image" })
+    .then(async (response) => save(`${stem()}-boxes.jpg`, await response.blob()))
+    .catch((error) => fail(error.message)));
+
+const start = () => Promise.all([loadModels(), loadColors()])
+  .then(() => fail(""), (error) => fail(error.message));
 start();

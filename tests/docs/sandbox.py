@@ -56,11 +56,11 @@ class Sandbox:
         shutil.copyfile(source, target)
 
 
-def write_video(target: Path, photograph: Path) -> None:
-    """Half a second of one photograph."""
+def write_video(target: Path, photograph: Path, frames: int = 5) -> None:
+    """One photograph, ten frames a second."""
     from yolov4sdk.imaging.images import read_image
     from yolov4sdk.streams.video_writer import VideoWriter
 
     with VideoWriter(target, 10) as writer:
-        for _ in range(5):
+        for _ in range(frames):
             writer.write(read_image(photograph)[:256, :320])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -10,10 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
+from serve.problems import Problem
+from serve.routes import reference
+from serve.routes.page import TYPES as page_files
+from tests.docs.sandbox import write_video
 from tests.support.service import Service
+from yolov4sdk import Detections
+from yolov4sdk.imaging.palette import palette
 
 from .conftest import USER
 
@@ -227,15 +236,239 @@ def test_names_for_screen_readers(page: Page, photos_dir: Path) -> None:
     assert len(controls) >= 7 and all(controls)
 
 
+def strip(page: Page) -> list[Any]:
+    return page.browser.find_elements(By.CSS_SELECTOR, "#strip button")
+
+
+def tick(page: Page, name: str) -> None:
+    page.browser.find_element(By.CSS_SELECTOR, f'#classes input[value="{name}"]').click()
+
+
+@needs_browser
+def test_five_images(page: Page, live: str, photos_dir: Path) -> None:
+    photos = sorted(photos_dir.glob("*.[jp][pn]g"))[:5]
+    page.get("file").send_keys("\n".join(map(str, photos)))
+    page.until(lambda: [thumb.text for thumb in strip(page)].count("") == 0)
+    for number, photo in enumerate(photos):
+        strip(page)[number].click()
+        expected = detections(live, photo, conf=0.25)
+        assert strip(page)[number].text == str(len(expected)) == str(len(page.boxes))
+        assert photo.name in page.get("curl").text
+    strip(page)[4].send_keys(Keys.ARROW_LEFT)
+    assert strip(page)[3].get_attribute("aria-current") == "true"
+    names = {row.split()[0] for row in page.rows}
+    tick(page, first := sorted(names)[0])
+    left = [f for f in detections(live, photos[3], conf=0.25) if f["name"] != first]
+    assert len(page.boxes) == len(left) and f"classes={first}" not in page.get("curl").text
+    tick(page, first)
+    page.get("clear").click()
+    assert not strip(page) and not page.boxes and page.get("empty").is_displayed()
+
+
+@needs_browser
+def test_labels_do_not_cover_each_other(page: Page, photos_dir: Path) -> None:
+    page.open(photos_dir / "horses.jpg")
+    page.answered()
+    while len(page.boxes) > 60:
+        page.slide("conf", Keys.ARROW_RIGHT, 4)
+    assert len(page.boxes) > 15
+    rects = page.browser.execute_script(
+        "return [...document.querySelectorAll('.tag')].map((tag) => tag.getBoundingClientRect())"
+    )
+    corners = np.array([[r["x"], r["y"], r["x"] + r["width"], r["y"] + r["height"]] for r in rects])
+    sides = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
+        corners[:, None, :2], corners[None, :, :2]
+    )
+    shared = np.triu(sides.clip(0).prod(2), 1).sum()
+    assert shared <= 0.05 * (corners[:, 2:] - corners[:, :2]).prod(1).sum()
+    width = page.get("boxes").rect["width"]
+    page.get("zoom-in").click()
+    assert page.get("boxes").rect["width"] == pytest.approx(1.5 * width, rel=0.02)
+    page.get("frame").send_keys("0")
+    assert page.get("boxes").rect["width"] == pytest.approx(width, rel=0.02)
+
+
+@needs_browser
+def test_downloads(page: Page, live: str, photos_dir: Path, tmp_path: Path) -> None:
+    page.browser.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    page.open(photos_dir / "dog.jpg")
+    page.answered()
+    for name in ("save-json", "save-csv", "save-yolo", "save-picture"):
+        page.get(name).click()
+    wanted = {"dog.json", "dog.csv", "dog.txt", "dog-boxes.jpg"}
+    page.until(lambda: {path.name for path in tmp_path.iterdir()} == wanted)
+    expected = detections(live, photos_dir / "dog.jpg", conf=0.25)
+    assert json.loads((tmp_path / "dog.json").read_text())["detections"] == expected
+    rows = list(csv.DictReader((tmp_path / "dog.csv").open(newline="")))
+    assert [float(row["x2"]) for row in rows] == [found["box"]["x2"] for found in expected]
+    found = Detections(
+        np.array([list(f["box"].values()) for f in expected], np.float32),
+        np.array([f["score"] for f in expected], np.float32),
+        np.array([f["class_id"] for f in expected]),
+        ("a", "b", "c"),
+        (576, 768),
+    )
+    lines = [[float(v) for v in line.split()] for line in (tmp_path / "dog.txt").open()]
+    own = [[float(v) for v in line.split()] for line in found.to_yolo().splitlines()]
+    np.testing.assert_allclose(lines, own, atol=2e-6)
+    drawn = cv2.imread(str(tmp_path / "dog-boxes.jpg"))
+    plain = cv2.imread(str(photos_dir / "dog.jpg"))
+    assert drawn.shape == plain.shape and cv2.absdiff(drawn, plain).max() > 100
+
+
+@needs_browser
+def test_video(page: Page, photos_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    write_video(tmp_path / "dog.mp4", photos_dir / "dog.jpg", frames=60)
+    page.open(tmp_path / "dog.mp4")
+    page.until(lambda: "frames/s" in page.get("rate").text or page.error)
+    assert not page.error and page.boxes and page.get("video").is_displayed()
+    page.browser.execute_script("document.getElementById('video').pause()")
+    page.open(photos_dir / "dog.jpg")  # and on to another
+    page.answered()
+    assert page.get("picture").is_displayed() and not page.get("video").is_displayed()
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    page.open(broken)
+    page.until(lambda: "cannot play broken.mp4" in page.error)
+
+
+@needs_browser
+def test_a_refused_file_takes_the_place_of_the_result(page: Page, tmp_path: Path) -> None:
+    page.browser.find_element(By.CSS_SELECTOR, "#examples button").click()  # an example photograph
+    page.answered()
+    assert page.boxes
+    (tmp_path / "words.txt").write_text("no image")
+    page.open(tmp_path / "words.txt")
+    page.until(lambda: page.error)
+    assert not page.boxes and not page.get("view").is_displayed()
+    assert not page.get("results").is_displayed()
+    frame, error = page.get("frame").rect, page.get("error").rect
+    assert frame["y"] < error["y"] < frame["y"] + frame["height"]
+    strip(page)[0].click()
+    assert page.boxes and not page.error
+
+
+@needs_browser
+def test_heic_of_a_phone(page: Page, photos_dir: Path, tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    image = cv2.imread(str(photos_dir / "dog.jpg"))[..., ::-1].copy()
+    heif.from_bytes("RGB", (768, 576), image.tobytes()).save(tmp_path / "dog.heic")
+    page.open(tmp_path / "dog.heic")
+    page.answered()
+    picture = "document.getElementById('picture').naturalWidth"
+    page.until(lambda: page.browser.execute_script(f"return {picture}") == 768)
+    assert page.boxes and "@dog.heic" in page.get("curl").text
+
+
+@needs_browser
+def test_by_keyboard(page: Page) -> None:
+    """From the top of the page to an example, its class and its zoom, with Tab and Enter."""
+
+    def tab_to(name: str) -> Any:
+        for _ in range(40):
+            webdriver.ActionChains(page.browser).send_keys(Keys.TAB).perform()
+            element = page.browser.switch_to.active_element
+            said = (element.get_attribute("id"), element.accessible_name)
+            if name in said:
+                return element
+        raise AssertionError(f"{name} cannot be reached")
+
+    tab_to("Photograph of a dog").send_keys(Keys.ENTER)
+    page.answered()
+    width = page.get("boxes").rect["width"]
+    tab_to("frame").send_keys("+")
+    assert page.get("boxes").rect["width"] > width
+    before = len(page.boxes)
+    tab_to("conf").send_keys(Keys.ARROW_RIGHT * 30)
+    fewer = len(page.boxes)
+    assert 0 < fewer < before
+    tab_to(page.rows[0].split()[0]).send_keys(Keys.SPACE)
+    assert len(page.boxes) < fewer
+
+
+@needs_browser
+def test_nothing_serious_for_axe(page: Page, photos_dir: Path, tmp_path: Path) -> None:
+    """Empty, with results, with an error; light and dark; wide and as narrow as a phone."""
+    package = pytest.importorskip("axe_playwright_python", reason="no axe.min.js")
+    script = next(Path(package.__path__[0]).rglob("axe.min.js")).read_text(encoding="utf-8")
+
+    def audit() -> list[str]:
+        page.browser.execute_script(script)
+        found = page.browser.execute_async_script("axe.run().then(arguments[0])")["violations"]
+        return [
+            f"{item['impact']} {item['id']}: {[node['target'] for node in item['nodes']]}"
+            for item in found if item["impact"] in ("serious", "critical")
+        ]  # fmt: skip
+
+    def media(scheme: str) -> None:
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    (tmp_path / "words.txt").write_text("no image")
+    assert not audit()
+    page.open(tmp_path / "words.txt")
+    page.until(lambda: page.error)
+    assert not audit()
+    page.open(photos_dir / "dog.jpg")
+    page.answered()
+    page.slide("conf", Keys.ARROW_RIGHT, 30)
+    assert page.boxes and not audit()
+    try:
+        media("dark")
+        assert not audit()
+        phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+        page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        assert not audit()
+        assert page.browser.execute_script("return document.documentElement.scrollWidth") == 360
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        media("light")
+
+
+@needs_browser
+def test_the_api_is_shown_without_any_other_host(page: Page, live: str) -> None:
+    if httpx.get(f"{live}/docs").status_code == 404:
+        pytest.skip("fastapi-offline is not installed")
+    page.browser.get(f"{live}/docs")
+    page.until(lambda: page.browser.find_elements(By.CSS_SELECTOR, ".opblock"))
+    text = page.browser.find_element(By.TAG_NAME, "body").text
+    assert "/v1/detect/batch" in text and not page.complaints()
+    asked = page.browser.execute_script(
+        "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    )
+    assert len(asked) >= 4 and all(url.startswith(live) for url in asked)
+
+
+def test_the_api_page_names_what_is_missing(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert httpx.get(f"{live}/docs/elsewhere.js").status_code == 404
+    monkeypatch.setattr(reference, "_PACKAGE", "not_installed_here")
+    with pytest.raises(Problem, match=r'pip install "yolov4sdk\[serve\]"'):
+        reference._folder()
+
+
+def test_the_page_has_the_colours_of_drawings(live: str) -> None:
+    colors = httpx.get(f"{live}/static/palette.json").json()
+    blue, green, red = palette(300)[17]
+    assert len(colors) == 300 and colors[17][0] == f"#{red:02x}{green:02x}{blue:02x}"
+    assert colors[0] == ["#e69f00", "#000000"]
+
+
 def test_nothing_from_elsewhere(live: str) -> None:
     """The files name no other host, and the headers forbid it."""
     answer = httpx.get(f"{live}/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
-    for name, kind in (("page.js", "javascript"), ("page.css", "css"), ("icon.svg", "svg")):
+    kinds = {".js": "javascript", ".css": "css", ".svg": "svg", ".html": "html", ".jpg": "jpeg"}
+    for name in page_files:
         file = httpx.get(f"{live}/static/{name}")
+        kind = kinds[Path(name).suffix]
         assert file.status_code == 200 and kind in file.headers["content-type"]
+        if kind == "jpeg":
+            continue
         links = re.findall(r"""["'(](?:https?:)?//[^"')]*""", file.text)
         assert links in ([], ['"http://www.w3.org/2000/svg'])  # a name space, not a link
     for name in ("index.htm", "..%2fpage.py", "%2e%2e/app.py"):

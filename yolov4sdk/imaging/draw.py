@@ -16,7 +16,7 @@ from ..system.files import atomic_write
 from ..system.outputs import Writing
 from .labels import place_labels
 from .palette import PALETTE as PALETTE
-from .palette import Color, palette
+from .palette import Color, ink, palette
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,8 @@ class _Font:
         (x, y), bottom = corner, corner[1] + height + baseline
         # up to the last pixel: the next label may begin behind it
         cv2.rectangle(canvas, (x, y), (x + width - 1, bottom - 1), color, cv2.FILLED)
-        bright = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 140
-        ink = (0, 0, 0) if bright else (255, 255, 255)
-        place = (x, y + height)
-        cv2.putText(canvas, text, place, self._face, self._scale, ink, self._stroke, cv2.LINE_AA)
+        place, stroke = (x, y + height), self._stroke
+        cv2.putText(canvas, text, place, self._face, self._scale, ink(color), stroke, cv2.LINE_AA)
 
 
 def draw_box(

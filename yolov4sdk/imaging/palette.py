@@ -60,9 +60,20 @@ def palette(count: int) -> tuple[Color, ...]:
     return tuple(colors[i % len(colors)] for i in range(count))
 
 
+def ink(ground: Color) -> Color:
+    """Black or white, whichever has the higher contrast (WCAG 2.2) on a ground of this colour."""
+    blue, green, red = (_linear(np.float64(value / 255)) for value in ground)
+    luminance = 0.0722 * blue + 0.7152 * green + 0.2126 * red
+    bright = (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05)
+    return (0, 0, 0) if bright else (255, 255, 255)
+
+
 def oklab(bgr: NDArray[Any]) -> NDArray[np.float64]:
     """Lightness 0 to 1, a and b of colours [N, 3], blue, green and red in 0 to 255."""
-    srgb = bgr[:, ::-1] / 255
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    lab: NDArray[np.float64] = np.cbrt(linear @ _CONES.T) @ _LAB.T
+    lab: NDArray[np.float64] = np.cbrt(_linear(bgr[:, ::-1] / 255) @ _CONES.T) @ _LAB.T
     return lab
+
+
+def _linear(srgb: Any) -> Any:
+    """Light of sRGB values 0 to 1 (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
