@@ -27,7 +27,8 @@ from .conftest import ADMIN, SLOW, USER
 
 IMAGE = seeds()["JPEG"]
 OPEN = {
-    "/", "/static/{name}", "/static/palette.json", "/docs", "/docs/{name}", "/openapi.json", "/livez", "/readyz", "/metrics",
+    "/", "/static/{name}", "/static/palette.json", "/docs", "/docs/{name}", "/openapi.json",
+    "/livez", "/readyz", "/metrics",
     "/v2", "/v2/health/live", "/v2/health/ready",
 }  # fmt: skip
 """All that answers without a key where keys are configured."""
