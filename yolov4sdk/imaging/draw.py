@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import SettingError
 from ..system.files import atomic_write
 from ..system.outputs import Writing
+from .glyphs import Picture, drawn_by_opencv, picture
 from .labels import place_labels
 from .palette import PALETTE as PALETTE
 from .palette import Color, ink, palette
@@ -145,6 +147,8 @@ class _Font:
 
     def size(self, text: str) -> tuple[int, int]:
         """Width and height of the ground in pixels."""
+        if shaped := self._shaped(text):
+            return shaped.mask.shape[1], shaped.mask.shape[0]
         (width, height), baseline = cv2.getTextSize(text, self._face, self._scale, self._stroke)
         return width, height + baseline
 
@@ -152,12 +156,42 @@ class _Font:
         self, canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], color: Color
     ) -> None:
         """Draw a label whose left upper corner this is."""
+        if shaped := self._shaped(text):
+            _paste(canvas, shaped, corner, color)
+            return
         (width, height), baseline = cv2.getTextSize(text, self._face, self._scale, self._stroke)
         (x, y), bottom = corner, corner[1] + height + baseline
         # up to the last pixel: the next label may begin behind it
         cv2.rectangle(canvas, (x, y), (x + width - 1, bottom - 1), color, cv2.FILLED)
         place, stroke = (x, y + height), self._stroke
         cv2.putText(canvas, text, place, self._face, self._scale, ink(color), stroke, cv2.LINE_AA)
+
+    def _shaped(self, text: str) -> Picture | None:
+        """The picture of a text that OpenCV does not draw right."""
+        if drawn_by_opencv(text):
+            return None
+        return picture(text, _capitals(self._face, self._scale, self._stroke))
+
+
+@functools.cache
+def _capitals(face: int, scale: float, stroke: int) -> int:
+    """Height of OpenCV's capital letters in pixels."""
+    (width, height), below = cv2.getTextSize("H", face, scale, stroke)
+    canvas = np.zeros((2 * (height + below), 2 * width), np.uint8)
+    cv2.putText(canvas, "H", (width // 2, height + below), face, scale, 255, stroke)
+    return max(1, int((canvas > 127).any(1).sum()))
+
+
+def _paste(canvas: NDArray[np.uint8], text: Picture, corner: tuple[int, int], color: Color) -> None:
+    """Lay a line of text on its ground, the part of it that is inside of the canvas."""
+    height, width = text.mask.shape
+    ground = np.full((height, width, 3), color, np.float32)
+    ground += text.mask[..., None] * (np.array(ink(color), np.float32) - ground)
+    ground += text.colored[..., None] * (text.colors - ground)
+    (x, y), (bottom, right) = corner, canvas.shape[:2]
+    room = canvas[max(0, y) : min(bottom, y + height), max(0, x) : min(right, x + width)]
+    part = ground[max(0, -y) :, max(0, -x) :][: room.shape[0], : room.shape[1]]
+    room[:] = np.rint(part)
 
 
 def draw_box(
