@@ -36,7 +36,8 @@ class JsonLines(logging.Formatter):
 def configure(settings: Settings) -> None:
     """Send the service's and the server's lines to stderr; the server's access lines are ours."""
     handler = logging.StreamHandler(sys.stderr)
-    if settings.log_format == "json":
+    form = settings.log_format
+    if form == "json" or (form == "auto" and not sys.stderr.isatty()):
         handler.setFormatter(JsonLines())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))

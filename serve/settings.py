@@ -134,7 +134,7 @@ class Settings(BaseSettings):
 
     drain_delay: float = Field(5, ge=0, le=600)
     """Seconds between SIGTERM, when /readyz turns 503, and the end of accepting work."""
-    log_format: Literal["json", "text"] = "json"
+    log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     telemetry: bool = False
     """Send traces by OpenTelemetry, as its own environment variables say."""

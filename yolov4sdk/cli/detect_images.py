@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from ..detections import Detections
 from ..detector import Detector
@@ -23,7 +22,7 @@ from ..imaging.sources import Found
 from ..imaging.tables import columns, rows
 from ..system.files import printable
 from ..system.outputs import Outputs, result_names
-from .console import failed, messages, print_json
+from .console import failed, messages, print_json, progress_bar
 from .effects import Effects
 
 Source = Path | str
@@ -116,7 +115,7 @@ def detect_images(
     broken: list[tuple[Source, str]] = [
         (path, f"{path} cannot be read: {why}") for path, why in found.unreadable.items()
     ]
-    with Progress(console=console, transient=True) as progress:
+    with progress_bar("image", console) as progress:
         task = progress.add_task("detecting", total=len(sources))
         for path, image, result in detector.detect_each(sources, on_error="keep"):
             progress.advance(task)

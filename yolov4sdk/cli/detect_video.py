@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.progress import Progress
-
 from ..detector import Detector
 from ..errors import SettingError, VideoError
 from ..imaging.tables import columns, rows
@@ -25,7 +23,7 @@ from ..streams.streaming import Frame, Stream
 from ..streams.video_writer import VideoWriter
 from ..system.files import printable
 from ..system.outputs import Outputs, Writing
-from .console import messages, print_json
+from .console import messages, print_json, progress_bar
 from .effects import Effects
 
 
@@ -77,7 +75,7 @@ def detect_streams(
     with ExitStack() as stack:
         stream = stack.enter_context(detector.stream(sources, **options))
         results = _Results(stack, stream, output, formats, show, overwrite, tracked)
-        progress = stack.enter_context(Progress(console=console, transient=True))
+        progress = stack.enter_context(progress_bar("frame", console))
         task = progress.add_task("detecting", total=None)
         for frame in stack.enter_context(_between_frames(stream)):
             if (index := frame.source_index) not in effects:  # now its source's rate is known

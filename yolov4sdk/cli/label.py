@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.progress import Progress
 
 from ..datasets import write_dataset
 from ..datasets.labelling import as_datasets
@@ -18,7 +17,7 @@ from ..errors import ImageError, SettingError
 from ..imaging.sources import search
 from ..system.classes import resolve_classes, resolve_conf
 from ..system.files import check_new_folder, printable
-from .console import failed, messages
+from .console import failed, messages, progress_bar
 from .declared import Looking, Reporting, Running
 from .signature import accepts
 
@@ -61,7 +60,7 @@ def label(
     console = messages()
     found: list[tuple[Path, Detections]] = []
     broken = [f"{path} cannot be read: {why}" for path, why in images_found.unreadable.items()]
-    with detector, Progress(console=console, transient=True) as progress:
+    with detector, progress_bar("image", console) as progress:
         task = progress.add_task("labelling", total=len(images_found.files))
         for path, _, result in detector.detect_each(images_found.files, on_error="keep"):
             progress.advance(task)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.progress import Progress
 
 from ..backends import load_backend
 from ..backends.tta import augmented
@@ -21,7 +20,7 @@ from ..measure.pictures import plot_predictions
 from ..measure.plots import EVALUATION_FILES, new_figure, plot_evaluation
 from ..measure.report import write_report
 from ..system.files import atomic_write, check_new_files
-from .console import messages
+from .console import messages, progress_bar
 from .declared import Looking, Reporting, Running
 from .options import parse_map
 from .signature import accepts, taken
@@ -75,7 +74,7 @@ def val(
         runner = augmented(loaded) if tta else loaded
         console = messages()
         console.print(f"{data} {split}: {dataset.report.summary()}", highlight=False)
-        with Progress(console=console, transient=True) as progress:
+        with progress_bar("image", console) as progress:
             task = progress.add_task(f"evaluating on {runner.name}", total=len(dataset))
             result = evaluate(
                 runner, dataset, size=size, rectangular=not square, conf=conf, iou=iou,
