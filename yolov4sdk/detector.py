@@ -67,8 +67,8 @@ class Detector(ContextManager):
             together with `gpu_letterbox`; tiles see whole images.
         keep_images: results keep the pixels of their image, for `save`, `show` and `crop`; False
             keeps the path of an image that came from a file, and nothing of others.
-        convention: for a foreign .onnx file as it is: name of a declaration ("yolox"), or a YAML
-            or JSON file with one; `yolov4sdk adopt` makes a file that needs none.
+        convention: for a foreign .onnx or .xml file or a foreign model in Triton: name of a
+            declaration ("yolox"), or a file with one; `adopt` makes files that need none.
         class_names: of such a file, or "coco"; None takes its own, or numbers.
 
     Raises:

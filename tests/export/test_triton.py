@@ -18,6 +18,7 @@ pytest.importorskip("tritonclient.grpc", reason='pip install "yolov4sdk[triton]"
 from export.options import TritonOptions
 from export.triton_config import check_against_session, parse
 from export.triton_repository import write_repository
+from tests.conventions.cases import BOXES, CASES, SCORES, SIDE
 from tests.test_cli import run
 from tests.tiny import make_micro
 from tests.tritonserver import free_port, triton
@@ -27,6 +28,20 @@ from yolov4sdk.imaging.images import SUFFIXES
 
 CONF = 0.002
 SERVED = ("dynamic", "nms")
+FOREIGN = """
+from pathlib import Path
+import numpy as np
+import triton_python_backend_utils as pb
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        rows = np.load(Path(__file__).with_name("rows.npy"))
+        counts = [len(pb.get_input_tensor_by_name(r, "images").as_numpy()) for r in requests]
+        return [
+            pb.InferenceResponse([pb.Tensor("output0", np.repeat(rows, n, axis=0))]) for n in counts
+        ]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +69,21 @@ def repository(graphs, tmp_path_factory) -> Path:
     options = TritonOptions(max_batch=4, conf=CONF, queue=8)
     for form in SERVED:
         write_repository(graphs[form], folder, name=form, runtimes=["python"], options=options)
+    write_foreign(folder / "foreign")
     return folder
+
+
+def write_foreign(folder: Path) -> None:
+    """A model of another maker: rows of centre, size, objectness and classes, always the same."""
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(
+        'name: "foreign" backend: "python" max_batch_size: 4\n'
+        f'input {{ name: "images" data_type: TYPE_FP32 dims: [3, {SIDE}, {SIDE}] }}\n'
+        'output { name: "output0" data_type: TYPE_FP32 dims: [40, 8] }\n'
+    )
+    rows = CASES["yolov5"]().outputs["output0"]
+    np.save(folder / "1" / "rows.npy", rows)
+    (folder / "1" / "model.py").write_text(FOREIGN)
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +229,22 @@ def test_a_detector_of_a_model_in_triton(server, graphs, form, photographs) -> N
             for ours, theirs in zip(expected, remote(images), strict=True):
                 np.testing.assert_allclose(theirs.xyxy, ours.xyxy, atol=1e-3)
                 np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-3)
+
+
+def test_a_foreign_model_in_triton(server) -> None:
+    """Read by a declaration; what the SDK wrote there needs none."""
+    address, image = f"triton://{server}/foreign", np.zeros((2 * SIDE, 2 * SIDE, 3), np.uint8)
+    with Detector(address, convention="yolov5", class_names=("a", "b", "c"), conf=0.3) as detector:
+        for found in detector([image] * 5):  # more than the server's largest batch
+            np.testing.assert_allclose(found.xyxy, BOXES * 2, atol=1e-3)
+            np.testing.assert_allclose(found.scores, SCORES, atol=1e-6)
+            assert found.labels == ["b", "a", "c"]
+    with pytest.raises(SpecError, match="convention="):
+        Detector(address)
+    with pytest.raises(SpecError, match="columns"):
+        Detector(address, convention="yolox", class_names=("a", "b"))
+    with pytest.raises(SettingError, match="needs no convention"):
+        Detector(f"triton://{server}/dynamic", convention="yolov5")
 
 
 def test_threads_share_one_client(server, photographs) -> None:

@@ -48,8 +48,9 @@ def load_backend(
         precision: "fp32", "bf16" or "fp16" of the arithmetic, where the runtime chooses it;
             None is the artefact's own.
         threads: processor threads; None is what the container allows.
-        convention: of a foreign .onnx file: name of a declaration, or a file with one.
-        names: class names of a foreign file, or "coco"; None takes its own, or numbers.
+        convention: of a foreign .onnx or .xml file, or of a foreign model in Triton: name of a
+            declaration, or a file with one.
+        names: class names of a foreign model, or "coco"; None takes its own, or numbers.
 
     Raises:
         ArtefactError: the file is missing, empty, truncated, foreign or without a spec.
@@ -62,19 +63,22 @@ def load_backend(
         text("precision", precision)
     wanted = None if backend is None else runtime(backend)
     options: dict[str, Any] = {"device": device, "precision": precision, "threads": threads}
-    if convention is not None and not (isinstance(model, str | Path) and "://" not in str(model)):
-        raise SettingError("a convention is for a foreign .onnx file")
+    if convention is not None and not isinstance(model, str | Path):
+        raise SettingError("a convention is for foreign files and models in Triton")
     if isinstance(model, str) and "://" in model:
-        loaded: Backend = _of_address(model, backend).loaded(model, **options)
-        return loaded
+        row = _of_address(model, backend)
+        if convention is not None:
+            _reads_conventions(row, model)
+            options |= {"convention": convention, "names": names}
+        remote: Backend = row.loaded(model, **options)
+        return remote
     if isinstance(model, str | Path):
         model = check_file(model)
         chosen = _reader(model, wanted)
         if convention is not None:
             from .foreign import foreign_spec
 
-            if "conventions" not in chosen.capabilities:
-                raise SettingError(f"{chosen.name} does not run files by a convention; adopt it")
+            _reads_conventions(chosen, model.name)
             options["spec"] = foreign_spec(model, convention, names)
     else:
         chosen = wanted or runtime("torch")
@@ -82,8 +86,16 @@ def load_backend(
             raise SettingError(
                 f"a model in memory runs on torch, not on {chosen.name}; export it first"
             )
-    loaded = chosen.loaded(model, **options)
+    loaded: Backend = chosen.loaded(model, **options)
     return loaded
+
+
+def _reads_conventions(row: RuntimeInfo, model: str) -> None:
+    if "conventions" not in row.capabilities:
+        raise SettingError(
+            f"{row.title} does not run {model} by a convention; make it a file of this SDK with "
+            "`yolov4sdk adopt`"
+        )
 
 
 def load_default(

@@ -23,7 +23,8 @@ BackendName = Literal["torch", "onnxruntime", "openvino", "trt", "trt-rtx"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Capability = Literal["lanes", "gpu letterbox", "device arrays", "conventions"]
 """Several batches side by side (`lanes`), letterbox on the device (`infer_images`), batches that
-lie on the device, foreign files by a spec that is given (`spec=`)."""
+lie on the device, foreign files by a spec that is given (`spec=`; of an address by `convention=`
+and `names=`)."""
 SpecReader = Callable[[Path], ModelSpec]
 
 
@@ -172,6 +173,7 @@ _ROWS: Final = (
     RuntimeInfo(
         "triton", "Triton", "triton_backend:TritonBackend",
         schemes=("triton",), extra="triton", packages=("tritonclient",),
+        capabilities=frozenset({"conventions"}),
     ),
 )  # fmt: skip
 

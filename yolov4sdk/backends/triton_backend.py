@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.onnx_graph import GraphFacts, GraphTensor
 from ..contract.spec import METADATA_KEY, ModelSpec
 from ..conventions import decode
 from ..errors import BackendError, MissingExtraError, SettingError, SpecError
 from .base import ContextManager, Outputs, check_batch
+from .foreign import Names, remote_spec
 
 try:
     from tritonclient import grpc
+    from tritonclient.grpc import model_config_pb2
     from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 except (ImportError, RuntimeError) as error:  # RuntimeError: installed without its gRPC half
     raise MissingExtraError("A model in Triton", "triton", "tritonclient[grpc]") from error
@@ -34,6 +37,8 @@ class TritonBackend(ContextManager):
         model: "triton://host:port/model"; the port is that of gRPC, 8001 unless given. An
             ensemble of the SDK stands for the network in it.
         device, precision, threads: Triton's own affair, so anything but the default is refused.
+        convention: of a foreign model: name of a declaration, or a file with one.
+        names: its class names, "coco", or None for numbers.
 
     Raises:
         SettingError: an address of another form, or a setting that the server decides.
@@ -50,6 +55,8 @@ class TritonBackend(ContextManager):
         device: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        convention: str | None = None,
+        names: Names | None = None,
     ) -> None:
         if device != "auto" or precision is not None or threads is not None:
             raise SettingError(
@@ -62,16 +69,10 @@ class TritonBackend(ContextManager):
             network = config.parameters[NETWORK_KEY].string_value
             if network:
                 self._model, config = network, self._config(network)
-            text = config.parameters[METADATA_KEY].string_value
-            if not text:
-                raise SpecError(
-                    f"the model {self._model} in Triton holds no ModelSpec; write its repository "
-                    "with `yolov4sdk export --engine triton`"
-                )
+            spec = self._spec(config, convention, names)
         except Exception:
             self.close()
             raise
-        spec = ModelSpec.from_json(text)
         self._graph, self.spec = spec.contract, spec.decoded()
         self.precision = self.spec.precision
         self._max_batch: int = config.max_batch_size
@@ -114,6 +115,28 @@ class TritonBackend(ContextManager):
             ) from error
         return {name: answer.as_numpy(name) for name in self._outputs}
 
+    def _spec(self, config: Any, convention: str | None, names: Names | None) -> ModelSpec:
+        """The spec in a configuration, or of its inputs and outputs under a declaration."""
+        text = config.parameters[METADATA_KEY].string_value
+        if convention is None and not text:
+            raise SpecError(
+                f"the model {self._model} in Triton holds no ModelSpec; write its repository "
+                "with `yolov4sdk export --engine triton`, or say what its outputs are with "
+                "convention="
+            )
+        if convention is None:
+            return ModelSpec.from_json(text)
+        if text:
+            raise SettingError(f"{self._model} is a model of this SDK; it needs no convention")
+        batch = (None,) if config.max_batch_size else ()
+
+        def told(port: Any) -> GraphTensor:
+            sides = tuple(side if side > 0 else None for side in port.dims)
+            return GraphTensor(port.name, _dtype(port), (*batch, *sides))
+
+        inputs, outputs = tuple(map(told, config.input)), tuple(map(told, config.output))
+        return remote_spec(self._model, GraphFacts(inputs, outputs), convention, names)
+
     def _config(self, model: str) -> Any:
         try:
             if self._client.is_model_ready(model, client_timeout=CONNECT_SECONDS):
@@ -142,6 +165,13 @@ def _parse(address: str) -> tuple[str, str]:
     if not host or not model or "/" in model or parts.query or parts.username:
         raise SettingError(f'a model in Triton is "triton://host:port/model", got {address!r}')
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}", model
+
+
+def _dtype(port: Any) -> str:
+    """NumPy's name of a type of Triton's configuration."""
+    kind: str = model_config_pb2.DataType.Name(port.data_type).removeprefix("TYPE_")
+    kinds = {"FP16": "float16", "FP32": "float32", "FP64": "float64", "BOOL": "bool"}
+    return kinds.get(kind, kind.lower())
 
 
 def _reason(error: Any) -> str:
