@@ -1,9 +1,10 @@
-"""`adopt`: a foreign ONNX file becomes one of ours, after it was run beside the original."""
+"""`adopt`: a foreign file becomes one of ours, after it was run beside the original."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import yolov4sdk
-from yolov4sdk.contract.contract import Size
-from yolov4sdk.contract.onnx_graph import read_onnx_graph
+from yolov4sdk.backends.foreign import graph_facts
+from yolov4sdk.backends.runtimes import runtime
+from yolov4sdk.contract.contract import GraphContract, Size
+from yolov4sdk.contract.onnx_graph import GraphFacts
 from yolov4sdk.contract.spec import METADATA_KEY, ModelInfo, ModelSpec
 from yolov4sdk.conventions import Outputs
 from yolov4sdk.conventions.declaration import Declared
@@ -74,11 +77,11 @@ def adopt(
     changes: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Adopted:
-    """Write a foreign ONNX detector as one of ours: decoding in the graph, ModelSpec inside.
+    """Write a foreign detector as one of ours: decoding in the graph, ModelSpec inside.
 
     Args:
-        source: the foreign file.
-        target: the new one, .onnx.
+        source: the foreign file, .onnx or .xml.
+        target: the new one, of the same suffix.
         convention: name of a declaration or a file with one; None: what the file, its metadata
             or the files beside it say.
         names: class names in the order of the model; None: the file's own.
@@ -90,14 +93,17 @@ def adopt(
         ArtefactError: the source cannot be read, or nothing decides how to decode it.
         ExportError: custom operators, an opset too old, or a rewritten graph that does not agree.
         SettingError: a wrong option.
-        MissingExtraError: onnx or ONNX Runtime is not installed.
+        MissingExtraError: onnx, ONNX Runtime or (for .xml) OpenVINO is not installed.
     """
     source, target = Path(source), Path(target)
-    if target.suffix.lower() != ".onnx":
-        raise SettingError(f"the output must end in .onnx, got {target}")
-    if target.exists() and (target.samefile(source) or not overwrite):
-        raise SettingError(f"{target} exists; choose another name, or give --overwrite")
-    facts = read_onnx_graph(source)
+    suffix = source.suffix.lower()
+    facts = graph_facts(source)
+    if target.suffix.lower() != suffix:
+        raise SettingError(f"the output must end in {suffix}, as {source.name} does, got {target}")
+    for file in (target, *([target.with_suffix(".bin")] if suffix == ".xml" else [])):
+        read = (one for one in (source, source.with_suffix(".bin")) if one.exists())
+        if file.exists() and (not overwrite or any(map(file.samefile, read))):
+            raise SettingError(f"{file} exists; choose another name, or give --overwrite")
     if METADATA_KEY in facts.metadata:
         raise SettingError(f"{source} is a file of this SDK already; use it as it is")
     declared, known = declaration_of(source, facts, convention, names, size, changes)
@@ -110,25 +116,60 @@ def adopt(
         raise SpecError(
             f"{len(known)} class names for {declared.contract.output.classes} classes of {source}"
         )
-    model = _load(source)
-    rewritten, contract = rewrite(model, declared.contract)
-    info = ModelInfo(
-        architecture=f"adopted:{declared.row.name}",
-        names=tuple(known),
-        train_size=max(contract.input.size),
-        provenance={
-            "source": source.name, "sha256": sha256(source), "convention": declared.row.name,
-            "sdk_version": yolov4sdk.__version__,
-        },
-    )  # fmt: skip
-    precision = "int8" if _quantised(rewritten) else "fp32"
-    spec = ModelSpec.of(info, contract, precision)
-    entry = rewritten.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, spec.to_json()
-    with atomic_write(target) as temporary:
-        _save(rewritten, temporary)
+    write = _onnx if suffix == ".onnx" else _openvino
+    with _files(target) as temporary:
+        spec = write(source, temporary, facts, declared, tuple(known))
         warnings, box_error, score_error = _trial(source, temporary, declared, spec)
     return Adopted(target, spec, declared, warnings, box_error, score_error)
+
+
+@contextmanager
+def _files(target: Path) -> Iterator[Path]:
+    """`atomic_write`, of x.bin beside x.xml too."""
+    with atomic_write(target) as temporary:
+        weights = temporary.with_suffix(".bin")
+        try:
+            yield temporary
+            if weights.exists():
+                weights.replace(target.with_suffix(".bin"))
+        finally:
+            weights.unlink(missing_ok=True)
+
+
+def _onnx(
+    source: Path, target: Path, facts: GraphFacts, declared: Declared, names: tuple[str, ...]
+) -> ModelSpec:
+    model, contract = rewrite(_load(source), declared.contract)
+    spec = _spec(source, declared, contract, names, _quantised(model))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, spec.to_json()
+    _save(model, target)
+    return spec
+
+
+def _openvino(
+    source: Path, target: Path, facts: GraphFacts, declared: Declared, names: tuple[str, ...]
+) -> ModelSpec:
+    from .openvino_graph import is_quantised, rewrite_openvino, save
+
+    model, contract = rewrite_openvino(source, facts, declared.contract)
+    spec = _spec(source, declared, contract, names, is_quantised(source))
+    save(model, spec, target)
+    return spec
+
+
+def _spec(
+    source: Path, declared: Declared, contract: GraphContract, names: tuple[str, ...], int8: bool
+) -> ModelSpec:
+    provenance = {
+        "source": source.name, "sha256": sha256(source), "convention": declared.row.name,
+        "sdk_version": yolov4sdk.__version__,
+    }  # fmt: skip
+    info = ModelInfo(
+        f"adopted:{declared.row.name}", names, train_size=max(contract.input.size),
+        provenance=provenance,
+    )  # fmt: skip
+    return ModelSpec.of(info, contract, "int8" if int8 else "fp32")
 
 
 def _load(path: Path) -> Any:
@@ -186,8 +227,6 @@ def _trial(
     source: Path, written: Path, declared: Declared, spec: ModelSpec
 ) -> tuple[tuple[str, ...], float, float]:
     """Run both on a photograph: the new graph against a NumPy decode of the old one's outputs."""
-    from yolov4sdk.backends.onnxruntime_backend import OnnxRuntimeBackend
-
     taken = declared.contract.input
     photo, _ = real_image(taken.size)
     plan = letterbox_plan(
@@ -195,10 +234,11 @@ def _trial(
     )
     canvas = letterbox(photo, plan, resize=taken.resize)[None]
     batch = np.repeat(canvas, declared.contract.batch or 1, axis=0)
+    row = runtime("onnxruntime" if source.suffix.lower() == ".onnx" else "openvino")
     foreign = ModelSpec.of(spec.model, declared.contract, spec.precision)
     with (
-        OnnxRuntimeBackend(source, "cpu", spec=foreign) as original,
-        OnnxRuntimeBackend(written, "cpu") as rewritten,
+        row.loaded(source, device="cpu", spec=foreign) as original,
+        row.loaded(written, device="cpu") as rewritten,
     ):
         expected = original.infer(to_input(batch, taken, bgr=True))
         found = rewritten.infer(to_input(batch, spec.contract.input, bgr=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,7 +30,8 @@ OLDEST_OPSET: Final = 13
 CONVERTED_OPSET: Final = 17
 """To which older graphs are converted."""
 INPUT: Final = "images"
-_FOREIGN: Final = "adopted/"
+FOREIGN: Final = "adopted/"
+"""Before names of the graph's own that are called like ours."""
 
 
 def rewrite(model: onnx.ModelProto, contract: GraphContract) -> tuple[Any, GraphContract]:
@@ -48,23 +49,21 @@ def rewrite(model: onnx.ModelProto, contract: GraphContract) -> tuple[Any, Graph
         ExportError: an opset too old, or rows of several images in one list.
     """
     model = _modern(model)
-    if names_images(contract.output) and contract.batch != 1:
-        contract = replace(contract, batch=1)  # its rows cannot be told apart in a graph
+    own = adopted_contract(contract)
+    contract = replace(contract, batch=own.batch)
     graph, size = model.graph, contract.input.size
-    fixed = not contract.input.dynamic or _needs_size(contract)
     rename(graph, _taken(graph))
-    rename(graph, {INPUT: _FOREIGN + INPUT} | {name: _FOREIGN + name for name in OUTPUTS})
-    before = _in_front(graph, contract, size)
-    after = _behind(graph, contract, size)
-    own = decoded(contract).output
+    rename(graph, {INPUT: FOREIGN + INPUT} | {name: FOREIGN + name for name in OUTPUTS})
+    before = in_front([value.name for value in graph.input], contract, size)
+    after = behind([value.name for value in graph.output], contract, size)
     del graph.input[:], graph.output[:]
-    sides: list[int | str] = [*size] if fixed else ["height", "width"]
-    batch: int | str = contract.batch or "batch"
-    graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, *sides, 3]))
-    rows: int | str = own.topk or own.rows or own.count(size) or "rows"
+    graph.input.append(pixels(own))
+    batch: int | str = own.batch or "batch"
+    output = own.output
+    rows: int | str = output.topk or output.rows or output.count(size) or "rows"
     shapes: dict[str, list[int | str]] = {"boxes": [batch, rows, 4], "scores": [batch, rows]}
-    if own.per_class:
-        shapes["scores"].append(own.classes)
+    if output.per_class:
+        shapes["scores"].append(output.classes)
     else:
         shapes["class_ids"] = [batch, rows]
     for name, shape in shapes.items():
@@ -74,11 +73,26 @@ def rewrite(model: onnx.ModelProto, contract: GraphContract) -> tuple[Any, Graph
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
     graph.initializer.extend([*before.constants, *after.constants])
+    return model, own
+
+
+def adopted_contract(contract: GraphContract) -> GraphContract:
+    """What a graph takes and gives once it is rewritten."""
+    fixed = not contract.input.dynamic or _needs_size(contract)
     taken = InputContract(
         name=INPUT, layout="NHWC", dtype="uint8", scale=1.0, resize=contract.input.resize,
-        size=size, dynamic=not fixed, multiple=contract.input.multiple,
+        size=contract.input.size, dynamic=not fixed, multiple=contract.input.multiple,
     )  # fmt: skip
-    return model, GraphContract(taken, own, contract.batch)
+    # Rows that name their image cannot be told apart in a graph.
+    batch = 1 if names_images(contract.output) else contract.batch
+    return GraphContract(taken, decoded(contract).output, batch)
+
+
+def pixels(own: GraphContract) -> onnx.ValueInfoProto:
+    """The input of a rewritten graph."""
+    sides: list[int | str] = ["height", "width"] if own.input.dynamic else [*own.input.size]
+    shape = [own.batch or "batch", *sides, 3]
+    return helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape)
 
 
 def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -101,9 +115,9 @@ def _needs_size(contract: GraphContract) -> bool:
     return bool(output.grid) or output.unit == "fraction" or bool(contract.input.extra)
 
 
-def _in_front(graph: onnx.GraphProto, contract: GraphContract, size: Size) -> GraphWriter:
-    """From uint8 RGB [B, H, W, 3] to the graph's own inputs."""
-    writer, taken = GraphWriter(f"{_FOREIGN}in/"), contract.input
+def in_front(names: Collection[str], contract: GraphContract, size: Size) -> GraphWriter:
+    """From uint8 RGB [B, H, W, 3] to the graph's own inputs, of which `names` has the names."""
+    writer, taken = GraphWriter(f"{FOREIGN}in/"), contract.input
     pixels = writer.value(INPUT)
     x = pixels
     if taken.color == "BGR":
@@ -122,7 +136,7 @@ def _in_front(graph: onnx.GraphProto, contract: GraphContract, size: Size) -> Gr
         x = writer.node("Transpose", x, perm=[0, 3, 1, 2])
     if taken.layout == "CHW":
         x = writer.node("Squeeze", x, np.array([0], np.int64))
-    writer.rename(x, _input_name(graph, taken.name))
+    writer.rename(x, _input_name(names, taken.name))
     for extra in taken.extra:
         one = extra.array(1, size)
         if contract.batch is not None:
@@ -131,7 +145,7 @@ def _in_front(graph: onnx.GraphProto, contract: GraphContract, size: Size) -> Gr
             batch = writer.node("Slice", writer.node("Shape", pixels), *_one(0), *_one(1))
             shape = writer.node("Concat", batch, np.array(one.shape[1:], np.int64), axis=0)
             value = writer.node("Expand", one, shape)
-        writer.rename(value, _input_name(graph, extra.name))
+        writer.rename(value, _input_name(names, extra.name))
     return writer
 
 
@@ -139,20 +153,18 @@ def _one(value: int) -> tuple[Any]:
     return (np.array([value], np.int64),)
 
 
-def _input_name(graph: onnx.GraphProto, declared: str) -> str:
-    names = {value.name for value in graph.input}
-    return declared if declared in names else _FOREIGN + declared
+def _input_name(names: Collection[str], declared: str) -> str:
+    return declared if declared in names else FOREIGN + declared
 
 
-def _behind(graph: onnx.GraphProto, contract: GraphContract, size: Size) -> GraphWriter:
-    """From the graph's own outputs to boxes, scores and class ids."""
-    writer, output = GraphWriter(f"{_FOREIGN}out/"), contract.output
-    names = [value.name for value in graph.output]
+def behind(names: Sequence[str], contract: GraphContract, size: Size) -> GraphWriter:
+    """From the graph's own outputs, by their names, to boxes, scores and class ids."""
+    writer, output = GraphWriter(f"{FOREIGN}out/"), contract.output
     tensors: dict[str, Node] = {}
     for tensor in output.tensors:
         name = names[tensor.position] if tensor.position is not None else str(tensor.name)
         if name not in names:
-            name = _FOREIGN + name
+            name = FOREIGN + name
         x = _rows(writer, writer.value(name), tensor, contract)
         held = tensors.get(tensor.role)
         tensors[tensor.role] = x if held is None else writer.node("Concat", held, x, axis=1)
@@ -215,7 +227,7 @@ def _taken(graph: onnx.GraphProto) -> dict[str, str]:
     """New names for values that are called like ours: of a file that was adopted before."""
     names = {name for node in _nodes(graph) for name in (node.name, *node.output)}
     names |= {value.name for value in (*graph.initializer, *graph.input)}
-    return {name: f"before/{name}" for name in names if name.startswith(_FOREIGN)}
+    return {name: f"before/{name}" for name in names if name.startswith(FOREIGN)}
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -262,6 +262,12 @@ CASES: dict[str, Callable[[], Case]] = {
             "labels": CLASSES[None].astype(np.int64),
         }
     ),
+    "modelapi": lambda: Case(
+        {
+            "boxes": f32(np.concatenate((BOXES, SCORES[:, None]), 1)[None]),
+            "labels": CLASSES[None].astype(np.int64),
+        }
+    ),
     "paddle": paddle,
     "ppyoloe": ppyoloe,
     "ppyoloe-joined": lambda: plain("x"),

@@ -19,7 +19,8 @@ from export import export_model
 from export.adopt.adopt import adopt
 from tests.support.service import Service
 from tests.support.triton_python import InProcess
-from yolov4sdk import Detections, Detector
+from yolov4sdk import Detections, Detector, ModelSpec
+from yolov4sdk.backends.artefacts import read_spec
 from yolov4sdk.contract.onnx_header import read_onnx_spec
 from yolov4sdk.conventions.coco import NAMES
 from yolov4sdk.imaging.preprocess import letterbox_plan, to_input
@@ -51,9 +52,9 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made
 
 
-def expected(path: Path) -> np.ndarray:
+def expected(spec: ModelSpec) -> np.ndarray:
     """The known boxes in the pixels of `IMAGE`, by the file's own way of resizing."""
-    taken = read_onnx_spec(path).contract.input
+    taken = spec.contract.input
     size = (IMAGE.shape[0], IMAGE.shape[1])
     plan = letterbox_plan(size, taken.size, stride=taken.multiple, resize=taken.resize)
     assert plan.canvas == (SIDE, SIDE)
@@ -61,9 +62,10 @@ def expected(path: Path) -> np.ndarray:
     return boxes.clip(0, [size[1], size[0]] * 2)
 
 
-def check(name: str, path: Path, found: Detections, pixels: float = 1e-4) -> None:
-    np.testing.assert_allclose(found.xyxy, expected(path), atol=pixels * 2)  # of a picture twice
-    np.testing.assert_allclose(found.scores, SCORES, atol=1e-6)  # as large as the canvas
+def check(name: str, path: Path, found: Detections) -> None:
+    # The picture is twice as large as the canvas.
+    np.testing.assert_allclose(found.xyxy, expected(read_spec(path)), atol=2e-4)
+    np.testing.assert_allclose(found.scores, SCORES, atol=1e-6)
     assert found.class_ids.tolist() == CASES[name]().classes.tolist()
 
 
@@ -74,6 +76,27 @@ def test_detector_and_openvino(name: str, adopted: Any, tmp_path: Path) -> None:
     for file in (path, exported):
         with Detector(file, conf=0.3) as detector:
             check(name, path, detector(IMAGE))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_openvino_files(name: str, tmp_path: Path) -> None:
+    """A foreign .xml is adopted as an .xml, and read by its convention as it is."""
+    import openvino
+
+    case = CASES[name]()
+    names = NAMES if case.names == len(NAMES) else tuple("abc")[: case.names]
+    raw = write(case, tmp_path / "raw.onnx")
+    openvino.save_model(openvino.convert_model(raw), tmp_path / "raw.xml", compress_to_fp16=False)
+    made = adopt(tmp_path / "raw.xml", tmp_path / "own.xml", name, names=names, size=(SIDE, SIDE))
+    assert made.warnings == () and made.spec.names == names
+    with Detector(made.path, conf=0.3) as detector:
+        check(name, made.path, detector(IMAGE))
+    given = {"convention": name, "class_names": names}
+    with Detector(tmp_path / "raw.xml", conf=0.3, **given) as detector:
+        check(name, made.path, detector(IMAGE))
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "raw.onnx", "raw.xml", "raw.bin", "own.xml", "own.bin"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -98,7 +121,7 @@ def test_tritons_python_models(
     last = InProcess(monkeypatch, "boxes", boxes_config("b", spec, options))
     answer = last(geometry=seen["geometry"], **{RAW[key]: value for key, value in raw.items()})
     count = int(answer["count"][0, 0])
-    np.testing.assert_allclose(answer["boxes"][0, :count], expected(path), atol=2e-4)
+    np.testing.assert_allclose(answer["boxes"][0, :count], expected(spec), atol=2e-4)
     np.testing.assert_allclose(answer["scores"][0, :count], SCORES, atol=1e-6)
     assert answer["class_ids"][0, :count].tolist() == CASES[name]().classes.tolist()
 
@@ -109,7 +132,7 @@ def test_the_service(names: tuple[str, ...], adopted: Any) -> None:
     with Service(*(f"{name}={adopted(name)}" for name in names), wait=300, decoders=1) as service:
         address = f"http://127.0.0.1:{service.port}"
         for name in names:
-            path = adopted(name)
+            path, spec = adopted(name), read_spec(adopted(name))
             with Detector(f"{address}/models/{name}", conf=0.3) as detector:
                 check(name, path, detector(IMAGE))
             png = cv2.imencode(".png", IMAGE)[1].tobytes()
@@ -120,7 +143,7 @@ def test_the_service(names: tuple[str, ...], adopted: Any) -> None:
             assert answer.status_code == 200, answer.text
             told = answer.json()["detections"]
             boxes = [[one["box"][side] for side in ("x1", "y1", "x2", "y2")] for one in told]
-            np.testing.assert_allclose(boxes, expected(path), atol=1e-3)  # as they are rounded
+            np.testing.assert_allclose(boxes, expected(spec), atol=1e-3)  # as they are rounded
             assert [one["class_id"] for one in told] == CASES[name]().classes.tolist()
 
 

@@ -23,7 +23,8 @@ def coco_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     model = make_micro(COCO)
     save_checkpoint(model, folder / "model.safetensors")
     export_model(model, "onnx", folder / "model.onnx", batch=None, dynamic=True)
-    return {path.suffix: path for path in folder.iterdir()}
+    export_model(folder / "model.onnx", "openvino", folder / "model.xml", batch=None, dynamic=True)
+    return {path.suffix: path for path in folder.iterdir() if path.suffix != ".bin"}
 
 
 @pytest.fixture

@@ -54,6 +54,8 @@ class Sandbox:
     def _copy(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+        if source.suffix == ".xml":
+            shutil.copyfile(source.with_suffix(".bin"), target.with_suffix(".bin"))
 
 
 def write_video(target: Path, photograph: Path, frames: int = 5) -> None:

@@ -24,7 +24,10 @@ from yolov4sdk.errors import ExportError, SettingError, SpecError, VerificationE
 from ..conventions.cases import BOXES, CASES, SCORES, SIDE, write
 
 ABC = ("a", "b c", "c")
-OURS = {"ultralytics": "yolov8", "deepstream": "deepstream", "efficientnms": "efficientnms"}
+OURS = {
+    "ultralytics": "yolov8", "deepstream": "deepstream", "efficientnms": "efficientnms",
+    "modelapi": "modelapi",
+}  # fmt: skip
 """Consumers whose contract is one of our own conventions too."""
 
 
@@ -65,7 +68,12 @@ def test_known_boxes(name: str, adopted: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_our_own_conventions_read_them(name: str, adopted: Path, tmp_path: Path) -> None:
-    made = export_for(adopted, name, tmp_path / "x.onnx")
+    made = export_for(adopted, name, tmp_path / f"x{consumer(name).suffix}")
+    if name == "modelapi":  # what is in the file is enough
+        again = adopt(made.path, tmp_path / "again.xml").spec
+        assert again.names == ("a", "b_c", "c")
+        resize = read_onnx_spec(adopted).contract.input.resize
+        assert again.contract.input.resize == replace(resize, rounding="nearest")
     if name == "ultralytics":  # its metadata is enough
         with pytest.raises(SpecError):
             read_onnx_spec(made.path)

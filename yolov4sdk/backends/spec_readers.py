@@ -61,10 +61,9 @@ def openvino_facts(path: Path) -> GraphFacts:
         kind = str(port.get_element_type().to_dtype())
         return GraphTensor(_port_name(port), kind, sides)
 
-    info = graph.get_rt_info().get("model_info")
-    info = getattr(info, "value", info)
-    values = dict(info) if isinstance(info, Mapping) else {}
-    text = {f"model_info/{key}": _text(value) for key, value in values.items()}
+    info = graph.get_rt_info(["model_info"]).value if graph.has_rt_info(["model_info"]) else {}
+    values = info if isinstance(info, Mapping) else {}
+    text = {f"model_info/{key}": str(value) for key, value in values.items()}
     own = {METADATA_KEY: ""} if graph.has_rt_info(METADATA_KEY.split(".")) else {}
     return GraphFacts(
         tuple(map(told, graph.inputs)), tuple(map(told, graph.outputs)), {**text, **own}
@@ -74,11 +73,6 @@ def openvino_facts(path: Path) -> GraphFacts:
 def _port_name(port: Any) -> str:
     """Its name, or that of the operator: an output may have none."""
     return str(port.get_any_name() if port.names else port.get_node().get_friendly_name())
-
-
-def _text(value: Any) -> str:
-    held = getattr(value, "value", value)
-    return held if isinstance(held, str) else str(held)
 
 
 def engine_spec(path: Path) -> ModelSpec:

@@ -1,4 +1,4 @@
-"""`yolov4sdk adopt`: any ONNX detector becomes a file of this SDK."""
+"""`yolov4sdk adopt`: any detector becomes a file of this SDK."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def adopt(
-    source: Annotated[Path, typer.Argument(help="An ONNX detector of any maker.")],
+    source: Annotated[
+        Path, typer.Argument(help="A detector of any maker: an .onnx file, or an .xml of OpenVINO.")
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Default: SOURCE with -adopted.")
     ] = None,
@@ -41,21 +43,21 @@ def adopt(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ) -> None:
-    """Make a foreign ONNX detector a file of this SDK: decoding inside, checked, named."""
+    """Make a foreign detector a file of this SDK: decoding inside, checked, named."""
     known = None if names is None else class_names(names)
     canvas = None if size is None else parse_size(size)
     if explain:
-        from ..contract.onnx_graph import read_onnx_graph
+        from ..backends.foreign import graph_facts
         from ..conventions.sidecars import declaration_of
 
         declared, _ = declaration_of(
-            source, read_onnx_graph(source), convention, known, canvas, change or ()
+            source, graph_facts(source), convention, known, canvas, change or ()
         )
         _explain(declared)
         return
     from export.adopt.adopt import adopt as write
 
-    target = output or source.with_name(f"{source.stem}-adopted.onnx")
+    target = output or source.with_name(f"{source.stem}-adopted{source.suffix}")
     made = write(
         source, target, convention, names=known, size=canvas, changes=change or (),
         overwrite=overwrite,

@@ -1,8 +1,8 @@
 """What exporters leave in a file or beside it, turned into a declaration; nothing is run.
 
-Read are the metadata of ultralytics and LibreYOLO, Roboflow's `inference_config.json`,
-transformers' `config.json` with `preprocessor_config.json`, Paddle's `infer_cfg.yml` and
-mmdeploy's `pipeline.json`.
+Read are the metadata of ultralytics, LibreYOLO and OpenVINO's Model API, Roboflow's
+`inference_config.json`, transformers' `config.json` with `preprocessor_config.json`, Paddle's
+`infer_cfg.yml` and mmdeploy's `pipeline.json`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_hint(path: Path, facts: GraphFacts) -> Hint | None:
         SpecError: a sidecar that cannot be read.
         MissingExtraError: a YAML sidecar, and PyYAML is not installed.
     """
-    for reader in (_libreyolo, _ultralytics):
+    for reader in (_libreyolo, _ultralytics, _modelapi):
         hint = reader(facts)
         if hint is not None:
             return hint
@@ -145,6 +145,45 @@ def _libreyolo(facts: GraphFacts) -> Hint | None:
 def _number(key: Any) -> int:
     text = str(key)
     return int(text) if text.isdigit() else -1
+
+
+_RESIZE: Final = {
+    "standard": "stretch", "fit_to_window": "letterbox-top-left",
+    "fit_to_window_letterbox": "letterbox",
+}  # fmt: skip
+"""Model API's names of ways to resize."""
+
+
+def _modelapi(facts: GraphFacts) -> Hint | None:
+    prefix = "model_info/"
+    data = {k.removeprefix(prefix): v for k, v in facts.metadata.items() if k.startswith(prefix)}
+    if "model_type" not in data:
+        return None
+    policy = data.get("resize_type", "standard")
+    if policy not in _RESIZE:
+        raise SpecError(f"model_info: resize_type {policy!r} is not one of {', '.join(_RESIZE)}")
+    # Model API's images are RGB unless it reverses them; scale and mean are of values 0..255.
+    color = "BGR" if data.get("reverse_input_channels", "").lower() in ("true", "yes") else "RGB"
+    changes = [
+        f"input.color={color}", f"input.resize.policy={_RESIZE[policy]}",
+        f"input.resize.pad={data.get('pad_value') or 0}", "input.scale=1",
+        f"input.mean={_three(data.get('mean_values'), 0)}",
+        f"input.std={_three(data.get('scale_values'), 1)}",
+    ]  # fmt: skip
+    names = {tensor.name for tensor in facts.outputs}
+    convention = "modelapi" if data["model_type"].lower() == "ssd" and "boxes" in names else None
+    labels = tuple(data.get("labels", "").split()) or None
+    return Hint("rt_info/model_info", convention, tuple(changes), labels)
+
+
+def _three(text: str | None, missing: int) -> list[float]:
+    """Three numbers, from as many or one."""
+    try:
+        numbers = [float(word) for word in (text or "").replace(",", " ").split()]
+    except ValueError:
+        raise SpecError(f"model_info holds no numbers: {text!r}") from None
+    numbers = numbers or [missing]
+    return numbers * 3 if len(numbers) == 1 else numbers
 
 
 # -- beside it ----------------------------------------------------------------------------------
