@@ -15,6 +15,7 @@ from train.checkpoint import Parts
 from train.distil import Distillation, read_teacher
 from train.distributed import World, synchronise_bn
 from train.ema import ModelEMA
+from train.fastest import fastest
 from train.loader import TrainSet
 from train.loss import DetectionLoss
 from train.optimizer import make_optimizer, scaled_decay
@@ -115,6 +116,8 @@ def prepare(
     model.to(device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if spec is None:
+        settings = fastest(settings, model, device, world, say)
     train_set = make_train_set(settings, train, model)
     steps = math.ceil(len(train_set) / settings.batch)
     accumulate = max(1, round(settings.images_per_update(len(train_set)) / settings.batch))

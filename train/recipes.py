@@ -16,6 +16,7 @@ from yolov4sdk.errors import SettingError
 # The published settings of Scaled-YOLOv4 (2011.08036 and the authors' hyper-parameter files). For
 # fine-tuning they differ in augmentation alone, which `TrainSettings.augmenting` knows.
 AUTHORS: Final[dict[str, Any]] = {
+    "amp": "off",
     "optimizer": "sgd", "lr": 0.01, "lr_final": 0.2, "momentum": 0.937, "weight_decay": 5e-4,
     "nominal_batch": 64, "warmup_epochs": 3.0, "warmup_iterations": 1000, "warmup_share": 1 / 3,
     "ema_decay": 0.9999, "ema_tau": 2000.0, "clip_gradients": 0.0,
@@ -26,7 +27,7 @@ AUTHORS: Final[dict[str, Any]] = {
 
 # For data of one's own: few images, few classes, few updates.
 OWN: Final[dict[str, Any]] = {
-    "optimizer": "adamw", "lr": 0.001,
+    "amp": "auto", "optimizer": "adamw", "lr": 0.001,
     "box_gain": 0.2, "class_gain": 0.5, "class_gain_of_80": False, "ignored_regions": True,
     "translate": 0.1, "scale": 0.5, "mixup": 0.0,
 }  # fmt: skip

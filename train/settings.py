@@ -145,9 +145,13 @@ class TrainSettings:
             "cpu, cuda, cuda:N or auto.", offered=("auto", "cpu", "cuda"), panel=_MACHINE
         ),
     )
-    amp: Literal["off", "bf16", "fp16"] = field(
-        default="off", metadata=about("Mixed precision.", panel=_MACHINE)
-    )
+    amp: Literal["off", "bf16", "fp16", "auto"] = field(
+        default="off",
+        metadata=about(
+            "Mixed precision; auto times bf16 where units exist.", panel=_MACHINE,
+            shown="auto; recipe authors: off",
+        ),
+    )  # fmt: skip
     channels_last: bool = field(  # oneDNN and tensor cores both want it
         default=True, metadata=about("Memory layout.", panel=_MACHINE, shown="channels-last")
     )

@@ -195,17 +195,20 @@ def test_too_few_boxes_for_anchors():
 
 @pytest.mark.parametrize(
     ("load", "given", "expected"),
-    [(9e9, None, "PASSIVE"), (0.0, None, None), (9e9, "ACTIVE", "ACTIVE")],
+    [
+        (9e9, {}, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        (0.0, {}, {"GOMP_SPINCOUNT": "2000"}),
+        (9e9, {"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+    ],
     ids=["busy", "alone", "user's own"],
 )
 def test_idle_threads_sleep_on_a_busy_machine(monkeypatch, load, given, expected):
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0, 0))
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    if given:
-        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    names = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    monkeypatch.setattr(os, "environ", kept | given)
     patient_threads()
-    assert os.environ.get("OMP_WAIT_POLICY") == expected
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert {name: value for name, value in os.environ.items() if name in names} == expected
 
 
 # -- settings -----------------------------------------------------------------------------------
