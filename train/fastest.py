@@ -30,7 +30,7 @@ Way = tuple[str, int]
 def has_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 by units of its own (AMX, AVX512-BF16, a GPU's)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
