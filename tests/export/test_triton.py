@@ -66,7 +66,8 @@ def graphs(tiny_artefacts, tmp_path_factory) -> dict[str, Path]:
 def repository(graphs, tmp_path_factory) -> Path:
     """One repository of three models whose networks run in the Python backend."""
     folder = tmp_path_factory.mktemp("repository")
-    options = TritonOptions(max_batch=4, conf=CONF, queue=8)
+    # a slow machine must not time out in the queue
+    options = TritonOptions(max_batch=4, conf=CONF, queue=8, queue_ms=60_000)
     for form in SERVED:
         write_repository(graphs[form], folder, name=form, runtimes=["python"], options=options)
     write_foreign(folder / "foreign")
