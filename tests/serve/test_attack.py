@@ -429,6 +429,9 @@ def test_full_streams_say_so(service: Service) -> None:
     assert refused.value.response.headers["retry-after"]
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="started by nohup: hang-ups are ignored"
+)
 def test_hang_up_ends_as_a_termination_does(micro: Path) -> None:
     with Service(f"m={micro}") as own:
         assert httpx.post(f"http://127.0.0.1:{own.port}{DETECT}", content=IMAGE).status_code == 200
