@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from .support.traces import remembered
 from .tiny import make_micro, make_tiny
 
 if TYPE_CHECKING:
@@ -31,6 +32,22 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder} (set YOLOV4SDK_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_trace_a_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What torch's exporter made of a network is kept for the run, for all its processes."""
+    try:
+        import export.onnx_export as module
+    except ImportError:  # an environment without the extra
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_trace", remembered(module._trace, folder / "traces"))
+        yield
 
 
 @pytest.fixture(scope="session")

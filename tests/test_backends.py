@@ -232,7 +232,7 @@ def test_eight_threads_equal_one(name: str, tiny_artefacts: dict[str, Path]) -> 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_memory_comes_back(name: str, micro_artefacts: dict[str, Path]) -> None:
-    """300 open and close cycles end where the first ones did."""
+    """A hundred open and close cycles end where the first ones did."""
     process, images = psutil.Process(), batch(1, 3, 64, 64)
 
     def cycle(times: int) -> float:
@@ -242,8 +242,8 @@ def test_memory_comes_back(name: str, micro_artefacts: dict[str, Path]) -> None:
         gc.collect()
         return process.memory_info().rss / 2**20
 
-    warm = cycle(50)  # allocators and caches fill at first
-    assert cycle(250) - warm < 25
+    warm = cycle(25)  # allocators and caches fill at first
+    assert cycle(100) - warm < 10
     assert len(process.threads()) < 64 and process.num_fds() < 256
 
 

@@ -38,7 +38,7 @@ def convolution_count(path: Path) -> int:
     return sum(node.op_type == "Conv" for node in onnx.load(path).graph.node)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "fp16"])
 @pytest.mark.parametrize("name", MODELS)
 def test_all_models_for_all_cards(graph: Graph, name: str, precision: str) -> None:
     path = graph(name) if precision == "fp32" else graph(name, precision=precision)
@@ -222,7 +222,7 @@ def test_the_log_is_quiet(graph: Graph, caplog, capfd) -> None:
     assert not caplog.records and capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.parametrize("precision", ["fp16", pytest.param("fp32", marks=pytest.mark.slow)])
 def test_full_size(tmp_path: Path, precision: str) -> None:
     """YOLOv4-CSP as it is, at 640 px: memory and kernels; benchmarks/engine_build.py times it."""
     model = build_model("yolov4-csp").eval()

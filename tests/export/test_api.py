@@ -110,7 +110,7 @@ def test_exporter_failure_names_the_cause(
 
     monkeypatch.setattr(torch.onnx, "export", broken)
     with pytest.raises(ExportError, match=r"ValueError: the inner reason$"):
-        export_model(model, output=tmp_path / "x.onnx")
+        export_model(model, output=tmp_path / "x.onnx", batch=7)  # never traced before
     assert not list(tmp_path.iterdir())
 
 

@@ -15,12 +15,10 @@ from yolov4sdk.errors import ExportError, SettingError
 from yolov4sdk.measure.verify import box_error
 from yolov4sdk.models import Model
 
-from ..tiny import make_tiny
-
 
 @pytest.fixture(scope="module")
-def network() -> Model:
-    return make_tiny(["ant", "bee"])
+def network(tiny_model: Model) -> Model:
+    return tiny_model
 
 
 @pytest.fixture(scope="module")

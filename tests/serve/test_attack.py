@@ -430,7 +430,8 @@ def test_full_streams_say_so(service: Service) -> None:
 
 
 @pytest.mark.skipif(
-    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="started by nohup: hang-ups are ignored"
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+    reason="started by nohup: hang-ups are ignored",
 )
 def test_hang_up_ends_as_a_termination_does(micro: Path) -> None:
     with Service(f"m={micro}") as own:
