@@ -10,9 +10,11 @@ import numpy as np
 from train.job import Job
 from train.loader import Batch, TrainLoader
 from train.run import RunFolder
+from train.start import starts_from_default
 from train.validate import validate
 from yolov4sdk.errors import MissingExtraError
 from yolov4sdk.imaging.draw import write_image
+from yolov4sdk.measure.diagnosis import Training, diagnose, diagnosis_figure
 from yolov4sdk.measure.pictures import colors_of, grid, plot_predictions, tile
 from yolov4sdk.measure.plots import curve_figure, label_figure, plot_evaluation, save
 from yolov4sdk.models import Model
@@ -44,21 +46,36 @@ def plot_batch(batch: Batch, names: Sequence[str], path: Path, count: int = 16) 
 def plot_run(job: Job, run: RunFolder) -> list[str]:
     """Write all pictures of a run into its `plots` folder; returns lines to show.
 
-    The run is over by then, so a missing matplotlib is reported, not raised.
+    The first says what holds the model back, where there is a validation split. The run is over by
+    then, so a missing matplotlib is reported, not raised.
     """
     folder = run.path / "plots"
     settings = job.settings
+    lines: list[str] = []
     try:
-        save(curve_figure(run.results(), _PANELS), folder / "curves.png")
-        save(label_figure(job.train_set.dataset), folder / "labels.png")
-        first = next(TrainLoader(job.train_set, job.local_batch, settings.seed).epoch(0))
-        plot_batch(first, job.train_set.dataset.names, folder / "batch.jpg")
         if job.val is not None:
             model = job.parts.ema.model
             assert isinstance(model, Model)
             result = validate(model, job.val, settings.size, job.local_batch, job.device)
+            diagnosis = diagnose(result, _training(job, run))
+            lines.append(diagnosis.paragraph())
+            save(diagnosis_figure(result, diagnosis), folder / "diagnosis.png")
             plot_evaluation(result, folder)
             plot_predictions(job.val, result.predictions, folder / "predictions.jpg")
+        save(curve_figure(run.results(), _PANELS), folder / "curves.png")
+        save(label_figure(job.train_set.dataset), folder / "labels.png")
+        first = next(TrainLoader(job.train_set, job.local_batch, settings.seed).epoch(0))
+        plot_batch(first, job.train_set.dataset.names, folder / "batch.jpg")
     except MissingExtraError as error:
-        return [f"no plots: {error}"]
-    return [f"plots: {folder}"]
+        return [*lines, f"no plots: {error}"]
+    return [*lines, f"plots: {folder}"]
+
+
+def _training(job: Job, run: RunFolder) -> Training:
+    settings = job.settings
+    return Training(
+        job.train_set.dataset,
+        updates=int(run.results()[-1]["updates"]),
+        scratch=not (settings.weights or starts_from_default(settings)),
+        epochs=settings.epochs,
+    )

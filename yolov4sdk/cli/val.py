@@ -14,6 +14,7 @@ from ..backends import load_backend
 from ..backends.tta import augmented
 from ..datasets import load_dataset
 from ..errors import SettingError
+from ..measure.diagnosis import diagnose
 from ..measure.evaluation import EvaluationResult, evaluate, print_result
 from ..measure.metrics import coco_results
 from ..measure.pictures import plot_predictions
@@ -83,17 +84,19 @@ def val(
             )  # fmt: skip
     for note in result.notes:
         console.print(f"note: {note}", style="yellow", soft_wrap=True, markup=False)
+    diagnosis = diagnose(result)
     if detections is not None:
         write_detections(result, detections)
     if plots is not None:
         plot_evaluation(result, plots)
         plot_predictions(result.dataset, result.predictions, plots / _PREDICTIONS)
     if report is not None:
-        write_report(result, report, f"{model.name} on {data}, {split}")
+        write_report(result, report, f"{model.name} on {data}, {split}", diagnosis)
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
         print_result(result)
+    console.print(diagnosis.paragraph(), soft_wrap=True, markup=False, highlight=False)
 
 
 def _check_outputs(detections: Path | None, plots: Path | None, report: Path | None) -> None:

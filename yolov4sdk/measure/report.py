@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.imaging.images import read_image
+from yolov4sdk.measure.diagnosis import Diagnosis, diagnose, diagnosis_figure
 from yolov4sdk.measure.evaluation import EvaluationResult
 from yolov4sdk.measure.metrics import CONFUSION_CONF
 from yolov4sdk.measure.mistakes import Mistake, confusions, find_mistakes, worst, worst_images
@@ -34,21 +35,26 @@ _QUALITY: Final = 82
 _WHITE: Final = (255, 255, 255)
 
 
-def write_report(result: EvaluationResult, path: Path, title: str) -> None:
+def write_report(
+    result: EvaluationResult, path: Path, title: str, diagnosis: Diagnosis | None = None
+) -> None:
     """Write the report; nothing in it is loaded from elsewhere.
 
     Args:
         result: of `evaluate`.
         path: an .html file.
         title: what was measured on what.
+        diagnosis: of the result; None makes it here.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         ImageError: an image can no longer be read.
     """
     mistakes = find_mistakes(result.dataset, result.predictions)
+    diagnosis = diagnosis or diagnose(result)
     parts = [
         _summary(result),
+        _section("Diagnosis", _diagnosis(result, diagnosis)),
         _section("By class and size", _class_table(result)),
         _section("Curves", _figures(result)),
         _section("Biggest confusions", _confusions(result, mistakes)),
@@ -107,17 +113,20 @@ def _class_table(result: EvaluationResult) -> str:
     )
 
 
+def _diagnosis(result: EvaluationResult, diagnosis: Diagnosis) -> str:
+    picture = _plot(diagnosis_figure(result, diagnosis), "Figures of the diagnosis")
+    return f"<p>{escape(diagnosis.paragraph())}</p>{picture}"
+
+
 def _figures(result: EvaluationResult) -> str:
-    images = []
-    for figure, text in zip(
-        evaluation_figures(result),
-        ("Precision over recall", "F1 over confidence", "Confusion matrix"),
-        strict=True,
-    ):
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=90)
-        images.append(_image(stream.getvalue(), "png", text))
-    return "".join(images)
+    texts = ("Precision over recall", "F1 over confidence", "Confusion matrix")
+    return "".join(map(_plot, evaluation_figures(result), texts))
+
+
+def _plot(figure: Any, text: str) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=90)
+    return _image(stream.getvalue(), "png", text)
 
 
 def _confusions(result: EvaluationResult, mistakes: Sequence[Mistake]) -> str:

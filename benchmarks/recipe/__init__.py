@@ -1,0 +1,1 @@
+"""The trainer's defaults against ultralytics' on a bench of data sets."""
