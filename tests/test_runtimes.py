@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,26 @@ def _formats() -> Any:
     from export.formats import FORMATS
 
     return set(FORMATS)
+
+
+def test_two_packages_of_one_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from yolov4sdk.backends.onnxruntime_backend import _check_installation
+
+    monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "onnxruntime" / "__init__.py"))
+    (tmp_path / "onnxruntime_extensions-0.9.dist-info").mkdir()
+    (tmp_path / "onnxruntime-1.22.0.dist-info").mkdir()
+    _check_installation()
+    (tmp_path / "onnxruntime_gpu-1.23.1.dist-info").mkdir()
+    with pytest.raises(
+        errors.BackendError, match="onnxruntime and onnxruntime-gpu are installed over"
+    ):
+        _check_installation()
+
+
+def test_what_a_start_need_not_load() -> None:
+    code = "import sys; from yolov4sdk import Detector; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert "'yolov4sdk.detector'" in loaded
+    for slow in ("importlib.metadata", "email", "onnxruntime", "torch", "typer"):
+        assert f"'{slow}'" not in loaded

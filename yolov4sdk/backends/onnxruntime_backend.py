@@ -8,8 +8,7 @@ import threading
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout, suppress
-from importlib.metadata import PackageNotFoundError, distribution
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
@@ -203,11 +202,14 @@ class _Bound:
 
 
 def _check_installation() -> None:
-    """Raise BackendError where two ONNX Runtime packages have overwritten each other's files."""
-    found = []
-    for name in RUNTIMES["onnxruntime"].packages:
-        with suppress(PackageNotFoundError):
-            found.append(distribution(name).metadata["Name"])
+    """Raise BackendError where two ONNX Runtime packages have overwritten each other's files.
+
+    Installers write what they did beside the package's folder: `importlib.metadata` says the same,
+    and takes 15 ms to load.
+    """
+    beside = Path(onnxruntime.__file__).parent.parent.glob("onnxruntime*.dist-info")
+    wrote = {folder.name.split("-")[0].replace("_", "-").lower() for folder in beside}
+    found = [name for name in RUNTIMES["onnxruntime"].packages if name in wrote]
     if len(found) > 1:
         raise BackendError(
             f"{' and '.join(found)} are installed over each other and share one folder; what runs "
