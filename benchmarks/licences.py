@@ -169,7 +169,7 @@ def report(entries: list[Entry], missing: list[str]) -> str:
         lines += [f"Not installed where this was written: {', '.join(missing)}.", ""]
     gpl = [f"{what} ({', '.join(sorted(e.extras))})" for e in entries for what in e.copyleft]
     told = "; ".join(gpl) + "." if gpl else "nothing."
-    lines += [f"Under the GPL or AGPL, in extras alone: {told}", ""]
+    lines += [f"Under the GPL or AGPL, only in extras: {told}", ""]
     return "\n".join(lines)
 
 

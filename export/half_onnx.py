@@ -33,7 +33,7 @@ def convert_onnx(source: Path, target: Path, precision: str) -> ModelSpec:
         source: float32, of this SDK; or int8, whose float parts become half ones. Its scales
             do too, as strongly typed engines want it.
         target: written directly; the caller makes it atomic.
-        precision: "fp16" or "bf16"; an int8 graph takes "fp16" alone and stays "int8" by its spec.
+        precision: "fp16" or "bf16"; an int8 graph takes only "fp16" and stays "int8" by its spec.
 
     Returns:
         The spec in the copy.

@@ -70,7 +70,7 @@ def quantise(
     - "cpu": activations are uint8 with a zero point, on both sides of a convolution: ONNX
       Runtime computes a convolution in integers only if its output is quantised too, and uint8 by
       int8 is what the processor multiplies.
-    - "tensorrt": activations are int8 without a zero point, on the inputs of convolutions alone,
+    - "tensorrt": activations are int8 without a zero point, only on the inputs of convolutions,
       so that a convolution and its Mish can become one kernel.
 
     Args:
@@ -88,7 +88,7 @@ def quantise(
     options: dict[str, Any] = {
         "WeightSymmetric": True,
         "ActivationSymmetric": qdq == "tensorrt",
-        "QuantizeBias": False,  # runtimes do it themselves; TensorRT takes float ones alone
+        "QuantizeBias": False,  # runtimes do it themselves; TensorRT takes only float ones
         "CalibStridedMinMax": 1,  # one input in memory at a time, whatever the method
     }
     if qdq == "tensorrt":

@@ -110,7 +110,7 @@ def keep_mask_to_onnx(
 ) -> Any:
     """`keep_mask` by ONNX NonMaxSuppression, which is class-wise on scores [B, C, K].
 
-    A box scores in its own class alone, so its index pair (image, box) occurs once at most.
+    A box scores only in its own class, so its index pair (image, box) occurs once at most.
     """
     ids = op.Constant(value_ints=list(range(classes)))
     own = op.Equal(

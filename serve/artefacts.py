@@ -35,7 +35,7 @@ def named_models(models: Sequence[str]) -> dict[str, Path | None]:
         if not equals:
             name, path = Path(entry).stem, entry
         if not re.match(NAME, name):
-            raise SettingError(f"{name!r} is no name of a model; letters, digits, . _ - are")
+            raise SettingError(f"{name!r} is not a name for a model; letters, digits, . _ - are")
         if name in named:
             raise SettingError(f'two models are named {name!r}; say "other={path}"')
         named[name] = Path(path)
@@ -64,7 +64,7 @@ def served_file(folder: Path | None, file: str) -> Path:
 
 
 def check_artefact(path: Path) -> None:
-    """Refuse, before a runtime sees it, what is no artefact, or one that names other files.
+    """Refuse, before a runtime sees it, what is not an artefact, or one that names other files.
 
     Raises:
         ArtefactError: with its reason.

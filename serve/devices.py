@@ -20,7 +20,7 @@ from .arena import Arena
 from .channel import Child, ChildLost
 from .metrics import Metrics
 from .problems import Problem
-from .queues import ImageWork, Job, Queue, Queues, TensorWork, next_queue
+from .queues import ImageWork, Queue, QueuedJob, Queues, TensorWork, next_queue
 from .settings import Settings
 from .version import Version
 
@@ -234,7 +234,7 @@ class Device:
             lost.cancel()
         raise ChildLost
 
-    async def _run(self, child: Child, queue: Queue, batch: list[Job]) -> None:
+    async def _run(self, child: Child, queue: Queue, batch: list[QueuedJob]) -> None:
         """Run a batch and answer every job of it, exactly once."""
         started, rows = time.monotonic(), sum(job.rows for job in batch)
         for job in batch:
@@ -269,7 +269,9 @@ class Device:
             queue.running -= rows
             self._queues.drop(batch)
 
-    def _answer(self, version: Version, batch: list[Job], answer: m.Detected | m.Inferred) -> None:
+    def _answer(
+        self, version: Version, batch: list[QueuedJob], answer: m.Detected | m.Inferred
+    ) -> None:
         for row, job in enumerate(batch):
             if job.result.done():
                 continue
@@ -278,7 +280,7 @@ class Device:
             else:
                 job.result.set_result(self._outputs(job, answer.outputs[row]))
 
-    def _outputs(self, job: Job, arrays: tuple[m.Array | None, ...]) -> Outputs:
+    def _outputs(self, job: QueuedJob, arrays: tuple[m.Array | None, ...]) -> Outputs:
         """Copy the outputs of a tensor out of shared memory."""
         assert isinstance(job.work, TensorWork)
         offset, copies = job.work.outputs, []
@@ -291,7 +293,7 @@ class Device:
         return Outputs(*copies)  # type: ignore[arg-type]
 
 
-def batch_message(key: str, batch: list[Job]) -> Any:
+def batch_message(key: str, batch: list[QueuedJob]) -> Any:
     """What the worker is asked for jobs of one form."""
     offsets = tuple(job.region[0] for job in batch if job.region is not None)
     if isinstance(batch[0].work, TensorWork):
@@ -306,7 +308,7 @@ def batch_message(key: str, batch: list[Job]) -> Any:
     return m.Detect(key, offsets, tuple(placed), tuple(work.choice for work in images))
 
 
-def _detections(version: Version, job: Job, found: m.Found) -> Detections:
+def _detections(version: Version, job: QueuedJob, found: m.Found) -> Detections:
     assert isinstance(job.work, ImageWork)
     scores = np.array(found.scores, np.float32)
     return Detections(

@@ -27,7 +27,7 @@ from .arena import Arena
 from .decoders import Pool, Slow, Stopped
 from .headers import Header, read_header
 from .problems import Problem
-from .queues import ImageWork, Job, TensorWork
+from .queues import ImageWork, QueuedJob, TensorWork
 from .scheduler import Scheduler, late
 from .settings import Settings
 from .suspicion import Suspicion, empty, seconds_for
@@ -102,7 +102,7 @@ class Flow:
         return await self._scheduler.answer(job)  # type: ignore[no-any-return]
 
     async def infer(self, version: Version, batch: NDArray[Any]) -> Outputs:
-        """Run the network alone on a tensor, through the same bounded queue.
+        """Run only the network, on a tensor, through the same bounded queue.
 
         Args:
             batch: as `spec.contract.input` says, of our own models float32 RGB [B, 3, H, W] in
@@ -184,7 +184,7 @@ class Flow:
         return self._slow if self._suspicion.suspicious(header, image) else self._pool
 
     async def _decode(
-        self, version: Version, job: Job, image: bytes, header: Header, choice: m.Choice
+        self, version: Version, job: QueuedJob, image: bytes, header: Header, choice: m.Choice
     ) -> None:
         """Bring an image from bytes into the queue. Never cancelled: its region stays in use."""
         queue = self._scheduler.queues.of(version)
@@ -210,7 +210,7 @@ class Flow:
                 self._scheduler.queues.wake()
 
     async def _letterbox(
-        self, pool: Pool, version: Version, job: Job, image: bytes, header: Header
+        self, pool: Pool, version: Version, job: QueuedJob, image: bytes, header: Header
     ) -> Letterbox:
         assert job.region is not None
         message = m.Decode(

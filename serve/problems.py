@@ -20,7 +20,7 @@ class Problem(Exception):
     Args:
         status: HTTP status code.
         title: what kind of problem, in a few words; None is the status's own phrase.
-        detail: what was wrong here, what was expected and how to mend it.
+        detail: what was wrong here, what was expected and how to fix it.
         headers: of the answer (`Retry-After`, `WWW-Authenticate`).
     """
 

@@ -48,7 +48,7 @@ class TensorWork:
 
 
 @dataclass(eq=False)
-class Job:
+class QueuedJob:
     """One image or tensor on its way; its future is resolved exactly once.
 
     Attributes:
@@ -85,7 +85,7 @@ class Queue:
 
     def __init__(self, version: Version, metrics: Metrics) -> None:
         self.version, self._metrics = version, metrics
-        self.jobs: deque[Job] = deque()
+        self.jobs: deque[QueuedJob] = deque()
         self.waiting = 0
         self.expected = 0
         self.running = 0
@@ -107,17 +107,17 @@ class Queue:
             text = f"{self.waiting} images are waiting for the model {self.version.name}"
             raise overloaded(text, wait)
 
-    def admit(self, job: Job) -> None:
+    def admit(self, job: QueuedJob) -> None:
         """Accept a job; see `check_room`."""
         self.waiting += job.rows
         job.result.add_done_callback(lambda _: self._answered(job))
 
-    def _left(self, job: Job) -> None:
+    def _left(self, job: QueuedJob) -> None:
         if job.waiting:
             job.waiting = False
             self.waiting -= job.rows
 
-    def _answered(self, job: Job) -> None:
+    def _answered(self, job: QueuedJob) -> None:
         self._left(job)
         if job.result.cancelled():
             self.count("cancelled")
@@ -139,7 +139,7 @@ class Queue:
         """Note how long a stage took."""
         self._metrics.stages.labels(self.version.name, stage).observe(seconds)
 
-    def drop_answered(self) -> list[Job]:
+    def drop_answered(self) -> list[QueuedJob]:
         """Take jobs whose clients have gone or were answered (deadline) out of the queue."""
         dropped = [job for job in self.jobs if job.result.done()]
         if dropped:
@@ -160,11 +160,11 @@ class Queue:
             return 0
         return max(0.0, first.queued + delay - now)
 
-    def take(self) -> list[Job]:
+    def take(self) -> list[QueuedJob]:
         """The next batch: the oldest job and others of its form, as many rows as are allowed."""
         form, rows = self.jobs[0].form, 0
-        batch: list[Job] = []
-        left: deque[Job] = deque()
+        batch: list[QueuedJob] = []
+        left: deque[QueuedJob] = deque()
         for job in self.jobs:
             if job.form == form and (not batch or rows + job.rows <= self.version.limit):
                 batch.append(job)
@@ -234,7 +234,7 @@ class Queues:
         for event in self._changed:
             event.set()
 
-    def put(self, queue: Queue, job: Job, work: ImageWork | TensorWork, now: float) -> None:
+    def put(self, queue: Queue, job: QueuedJob, work: ImageWork | TensorWork, now: float) -> None:
         """Let an accepted job wait for its batch."""
         if not queue.jobs:
             catch_up(queue, self)
@@ -242,7 +242,7 @@ class Queues:
         queue.jobs.append(job)
         self.wake()
 
-    def drop(self, jobs: Iterable[Job]) -> None:
+    def drop(self, jobs: Iterable[QueuedJob]) -> None:
         """Give the shared memory of jobs back; nobody may use it any more."""
         for job in jobs:
             if job.region is not None:

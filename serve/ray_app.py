@@ -102,7 +102,7 @@ def build(arguments: dict[str, Any]) -> Any:
             gives strings.
 
     Raises:
-        SettingError: an option of the deployment that is no number, or keys that are none.
+        SettingError: an option of the deployment that is not a number, or keys that are not valid.
     """
     given = dict(arguments)
     model = given.pop("model", None)

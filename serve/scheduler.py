@@ -12,7 +12,7 @@ from .arena import Arena
 from .devices import Device
 from .metrics import Metrics
 from .problems import Problem, overloaded
-from .queues import ImageWork, Job, Queues, TensorWork
+from .queues import ImageWork, QueuedJob, Queues, TensorWork
 from .settings import Settings
 from .version import Version
 
@@ -87,18 +87,18 @@ class Scheduler:
         settings = self._settings
         self.queues.of(version).check_room(rows, settings.queue_length, settings.deadline, workers)
 
-    def admit(self, version: Version, rows: int = 1) -> Job:
+    def admit(self, version: Version, rows: int = 1) -> QueuedJob:
         """Accept an image or a tensor.
 
         Raises:
             Problem: 503, there is no room.
         """
         self.check_room(version, rows)
-        job = Job(asyncio.get_running_loop().create_future(), rows)
+        job = QueuedJob(asyncio.get_running_loop().create_future(), rows)
         self.queues.of(version).admit(job)
         return job
 
-    def reserve(self, job: Job, size: int) -> bool:
+    def reserve(self, job: QueuedJob, size: int) -> bool:
         """Take shared memory for a job; where there is none, the job is answered so."""
         offset = self._arena.allocate(size)
         if offset is None:
@@ -107,11 +107,11 @@ class Scheduler:
         job.region = (offset, size)
         return True
 
-    def put(self, version: Version, job: Job, work: ImageWork | TensorWork) -> None:
+    def put(self, version: Version, job: QueuedJob, work: ImageWork | TensorWork) -> None:
         """Let an accepted job wait for its batch."""
         self.queues.put(self.queues.of(version), job, work, time.monotonic())
 
-    async def answer(self, job: Job) -> Any:
+    async def answer(self, job: QueuedJob) -> Any:
         """What the job gives; 504 where no worker has begun it by the deadline."""
 
         def expire() -> None:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import HTTPConnection
 
 from yolov4sdk.backends import BackendName, Precision
+from yolov4sdk.results.thresholds import Thresholds
+from yolov4sdk.system.option import options_of
 
 from .artefacts import NAME
 from .flow import DetectOptions
@@ -18,25 +20,33 @@ from .registry import ModelInfo
 Format = Literal["json", "image", "coco"]
 
 
+def _declared(name: str, **changes: Any) -> Any:
+    """The field of a threshold; `changes` are of pydantic's `Field`."""
+    option = next(o for o in options_of(Thresholds) if o.name == name)
+    about = option.declared
+    limits = {"ge": about.low, "le": about.high, "description": about.help}
+    return Field(option.default, **{k: v for k, v in (limits | changes).items() if v is not None})
+
+
 class DetectQuery(BaseModel):
     """Query parameters of detection."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, pattern=NAME, description="Default: the first model.")
-    conf: float = Field(0.25, ge=0, le=1, description="Least score.")
-    iou: float | None = Field(
-        None, ge=0, le=1,
+    conf: float = _declared("conf")
+    iou: float | None = _declared(
+        "iou",
         description="Overlap above which the lesser box goes; 0.45 unless given. A model that "
         "suppresses overlapping boxes in its graph takes none.",
-    )  # fmt: skip
+    )
     classes: list[Annotated[str, Field(max_length=4096)]] | None = Field(
         None, max_length=100,
         description="Names or ids, with commas between them or one a parameter.",
         examples=[["person,dog"]],
     )  # fmt: skip
-    max_det: int = Field(300, ge=1, le=3000, description="Boxes an image at most.")
-    agnostic: bool = Field(False, description="Boxes of different classes remove one another too.")
+    max_det: int = _declared("max_det", le=3000)
+    agnostic: bool = _declared("agnostic")
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -132,7 +132,7 @@ class Service:
             self.scheduler.check_room(version)
 
     def check(self, model: str | None, options: DetectOptions) -> None:
-        """Raise what `detect` would for the options alone: Problem 404 or 422."""
+        """Raise what `detect` would for the options: Problem 404 or 422."""
         self._flow.check(self._version(model), options)
 
     async def detect(self, model: str | None, image: bytes, options: DetectOptions) -> Detections:
@@ -140,7 +140,7 @@ class Service:
         return await self._flow.detect(self._version(model), image, options)
 
     async def infer(self, model: str | None, batch: NDArray[Any]) -> Outputs:
-        """Run the network alone on a tensor; see `Flow.infer`. 404 is an unknown model."""
+        """Run only the network, on a tensor; see `Flow.infer`. 404 is an unknown model."""
         return await self._flow.infer(self._version(model), batch)
 
     async def draw(self, image: bytes, detections: Detections) -> bytes:

@@ -18,7 +18,7 @@ PIXELS_PER_BYTE: Final = 64
 FREE_PIXELS: Final = 1_000_000
 """So many cost little, whatever they were sent as."""
 EMPTY: Final = 2000
-"""Pixels a byte that only a picture of nothing has: such files are refused. Flat colour has 344 at
+"""Pixels a byte that only a picture of nothing has: such files are refused. Flat color has 344 at
 most as PNG."""
 EMPTY_PIXELS: Final = 4_000_000
 """Pixels above which that is asked."""
@@ -88,7 +88,7 @@ def _tricky(form: str, data: bytes) -> bool:
 
 
 def _text_bytes(data: bytes) -> int:
-    """Bytes of the chunks of text and of colour profiles; very many chunks count as text."""
+    """Bytes of the chunks of text and of color profiles; very many chunks count as text."""
     position, text = 8, 0
     for _ in range(CHUNKS):
         head = data[position : position + 8]

@@ -40,15 +40,15 @@ def test_only_the_box_changes(how: str, box: tuple[float, float, float, float]) 
 
 @pytest.mark.parametrize("how", ["blur", "pixelate"])
 def test_detail_is_gone_for_good(how: str) -> None:
-    """Two pictures with the same coarse colours give the same result."""
+    """Two pictures with the same coarse colors give the same result."""
     stripes = np.zeros((120, 160, 3), np.uint8)
     stripes[:, ::2] = 255
     shifted = 255 - stripes
     whole = found((0, 0, 160, 120))
     first, second = (anonymise(im, whole, how=how) for im in (stripes, shifted))  # type: ignore[arg-type]
     assert (first == second).all()
-    colours = len(np.unique(anonymise(noise(), whole, how="pixelate").reshape(-1, 3), axis=0))
-    assert colours <= 64
+    colors = len(np.unique(anonymise(noise(), whole, how="pixelate").reshape(-1, 3), axis=0))
+    assert colors <= 64
 
 
 def test_only_the_classes_asked_for() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from yolov4sdk import Detector, errors
 from yolov4sdk.backends import TABLE, load_backend
-from yolov4sdk.backends.base import lanes
+from yolov4sdk.backends.base import replicas
 from yolov4sdk.measure.verify import box_error
 from yolov4sdk.system.openvino_runtime import openvino_core
 
@@ -43,12 +43,12 @@ def test_all_backends_agree(shape: tuple[int, ...], tiny_artefacts: dict[str, Pa
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize(("threads", "expected"), [(3, 3), (10, 8)])
-def test_lanes(name: str, threads: int, expected: int, tiny_artefacts: dict[str, Path]) -> None:
+def test_replicas(name: str, threads: int, expected: int, tiny_artefacts: dict[str, Path]) -> None:
     many = [batch(1, 3, 64, 96, seed=seed) for seed in range(8)]
     with load_backend(tiny_artefacts[name], threads=threads) as backend:
-        side_by_side, count = lanes(backend)
+        side_by_side, count = replicas(backend)
         assert count == expected and side_by_side is not backend
-        assert lanes(backend)[0] is side_by_side  # loaded once
+        assert replicas(backend)[0] is side_by_side  # loaded once
         with ThreadPoolExecutor(count) as pool:
             found = list(pool.map(side_by_side.infer, many))
         for images, outputs in zip(many, found, strict=True):
@@ -56,7 +56,7 @@ def test_lanes(name: str, threads: int, expected: int, tiny_artefacts: dict[str,
     with pytest.raises(errors.BackendError, match="closed"):
         side_by_side.infer(many[0])
     with load_backend(tiny_artefacts[name], threads=1) as backend:
-        assert lanes(backend) == (backend, 1)
+        assert replicas(backend) == (backend, 1)
 
 
 def test_a_batch_is_divided(tiny_artefacts: dict[str, Path], tmp_path: Path) -> None:

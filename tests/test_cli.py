@@ -97,7 +97,7 @@ def test_good_images_exit_with_zero(capsys, model: Path, folder: Path, tmp_path:
         (["detect", "{folder}/more", "--size", "100"], "multiples of 32"),
         (["detect", "{folder}/notes.txt", "--backend", "x"], "no backend 'x'"),
         (["info", "none.onnx"], "no model file at"),
-        (["info", "{folder}/dog.jpg"], "is no artefact"),
+        (["info", "{folder}/dog.jpg"], "is not an artefact"),
         (["import", "none.pt"], "no model file at"),
         (["import", "{folder}/notes.txt"], "no checkpoint of torch.save"),
     ],

@@ -1,4 +1,4 @@
-"""Drawing: labels that stay readable in a crowd, colours that stay apart, options."""
+"""Drawing: labels that stay readable in a crowd, colors that stay apart, options."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def test_labels_stay_inside(rows: list[tuple[int, int, int, int]], height: int, 
 
 
 @pytest.mark.parametrize(("count", "least"), [(8, 0.07), (20, 0.07), (80, 0.06), (300, 0.03)])
-def test_colours_are_apart(count: int, least: float) -> None:
+def test_colors_are_apart(count: int, least: float) -> None:
     """Oklab's distance: 0.02 is about what is just noticed."""
-    colours = palette(count)
-    assert len(colours) == len(set(colours)) == count and palette(8) == PALETTE
-    points = oklab(np.array(colours))
+    colors = palette(count)
+    assert len(colors) == len(set(colors)) == count and palette(8) == PALETTE
+    points = oklab(np.array(colors))
     nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(points, 2))
     assert nearest > least
 

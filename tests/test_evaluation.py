@@ -19,7 +19,7 @@ from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError
 from yolov4sdk.measure.evaluation import EvaluationResult, evaluate, print_result
 
-COLOURS = {"red": (0, 0, 255), "green": (0, 255, 0)}
+COLORS = {"red": (0, 0, 255), "green": (0, 255, 0)}
 SHAPES = [(120, 160), (160, 120), (90, 160), (150, 150), (60, 61)]
 
 
@@ -30,19 +30,19 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DetectionDataset:
     for i, (height, width) in enumerate(SHAPES):
         image = np.full((height, width, 3), (255, 0, 0), np.uint8)
         lines = []
-        for c, colour in enumerate(COLOURS.values()):
+        for c, color in enumerate(COLORS.values()):
             x1, y1, x2, y2 = 5 + 25 * c, 8, 25 + 25 * c, 48 - 6 * i
-            image[y1:y2, x1:x2] = colour
+            image[y1:y2, x1:x2] = color
             row = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
             lines.append(f"{c} {row[0]} {row[1]} {(x2 - x1) / width} {(y2 - y1) / height}")
         cv2.imwrite(str(folder / f"{i}.png"), image)
         (folder / f"{i}.txt").write_text("\n".join(lines))
-    (folder / "classes.txt").write_text("\n".join(COLOURS))
+    (folder / "classes.txt").write_text("\n".join(COLORS))
     return load_dataset(folder)
 
 
-def find_colours(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A "network" that finds the coloured rectangles in float32 RGB [B, 3, H, W]."""
+def find_colors(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A "network" that finds the colored rectangles in float32 RGB [B, 3, H, W]."""
     assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 1
     boxes = np.zeros((len(images), 2, 4), np.float32)
     scores = np.zeros((len(images), 2, 2), np.float32)
@@ -56,14 +56,14 @@ def find_colours(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Finder(ContextManager):
-    """`find_colours` as a backend with any spec."""
+    """`find_colors` as a backend with any spec."""
 
     name, device, precision = "finder", "cpu", "fp32"
 
     def __init__(self, **changes: Any) -> None:
         base = ModelSpec(
             architecture="yolov4-csp",
-            names=tuple(COLOURS),
+            names=tuple(COLORS),
             strides=(8, 16, 32),
             anchors=(((8, 8),),) * 3,
             dynamic_size=True,
@@ -77,7 +77,7 @@ class Finder(ContextManager):
         if self.spec.input_form == "uint8_nhwc":
             assert batch.dtype == np.uint8
             batch = np.moveaxis(batch, -1, 1).astype(np.float32) / 255
-        boxes, scores = find_colours(batch)
+        boxes, scores = find_colors(batch)
         if self.spec.outputs == "full":
             return Outputs(boxes, scores)
         ids = np.tile(np.arange(2), (len(batch), 1))
@@ -96,7 +96,7 @@ def assert_found_all(result: EvaluationResult, at_least: float = 0.9) -> None:
 @pytest.mark.parametrize("batch", [1, 2, 5, 16])
 @pytest.mark.parametrize("rectangular", [True, False])
 def test_function(dataset: DetectionDataset, rectangular: bool, batch: int) -> None:
-    result = evaluate(find_colours, dataset, size=320, rectangular=rectangular, batch=batch)
+    result = evaluate(find_colors, dataset, size=320, rectangular=rectangular, batch=batch)
     assert_found_all(result)
     assert (result.images, result.boxes) == (5, 10)
 
@@ -185,7 +185,7 @@ def test_augmented_backend_refuses(
 def test_result_as_dict_and_table(dataset: DetectionDataset) -> None:
     seen: list[tuple[int, int]] = []
     result = evaluate(
-        find_colours,
+        find_colors,
         dataset,
         size=320,
         batch=3,
@@ -204,7 +204,7 @@ def test_result_as_dict_and_table(dataset: DetectionDataset) -> None:
 
 def test_no_images(dataset: DetectionDataset) -> None:
     with pytest.raises(DatasetError, match="no images"):
-        evaluate(find_colours, dataset.subset([]))
+        evaluate(find_colors, dataset.subset([]))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_no_images(dataset: DetectionDataset) -> None:
 )
 def test_settings(dataset: DetectionDataset, wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
-        evaluate(find_colours, dataset, **{"size": 320, **wrong})
+        evaluate(find_colors, dataset, **{"size": 320, **wrong})
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])

@@ -1,4 +1,4 @@
-"""The rules of architecture.md: which way imports point, and what importing loads."""
+"""The rules of docs/architecture.md: which way imports point, and what importing loads."""
 
 from __future__ import annotations
 

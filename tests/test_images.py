@@ -145,7 +145,7 @@ def test_grey_16_bit_and_palette(pixels: np.ndarray) -> None:
     assert np.array_equal(read_image(encoded(palette, "PNG")), expected)
 
 
-def test_16_bit_colour_file(pixels: np.ndarray) -> None:
+def test_16_bit_color_file(pixels: np.ndarray) -> None:
     _, data = cv2.imencode(".png", pixels.astype(np.uint16) * 256 + 77)
     assert np.array_equal(read_image(data.tobytes()), pixels)
 

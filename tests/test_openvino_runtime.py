@@ -14,7 +14,7 @@ SIGNAL = """
 import faulthandler, os, signal
 import numpy as np
 from yolov4sdk import Detector
-from yolov4sdk.backends.base import lanes
+from yolov4sdk.backends.base import replicas
 faulthandler.enable()
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append(1))

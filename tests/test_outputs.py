@@ -18,7 +18,7 @@ from yolov4sdk.imaging.images import SUFFIXES
 from yolov4sdk.system.files import atomic_write
 from yolov4sdk.system.outputs import (
     MANIFEST,
-    Outputs,
+    OutputFiles,
     earlier_results,
     is_result,
     result_names,
@@ -30,30 +30,30 @@ def model(micro_artefacts: dict[str, Path]) -> Path:
     return micro_artefacts["onnxruntime"]
 
 
-def write(outputs: Outputs, path: Path, text: str) -> None:
+def write(outputs: OutputFiles, path: Path, text: str) -> None:
     with outputs.writing(path) as temporary:
         temporary.write_text(text)
 
 
 def test_overwrite_replaces_results_and_nothing_else(tmp_path: Path) -> None:
     files = [tmp_path / "a.txt", tmp_path / "sub" / "b.txt"]
-    first = Outputs(tmp_path, files)
+    first = OutputFiles(tmp_path, files)
     for file in files:
         write(first, file, "first")
     with pytest.raises(SettingError, match=r"a\.txt is a result of an earlier run \(so are 1 more"):
-        Outputs(tmp_path, files)
-    again = Outputs(tmp_path, files, overwrite=True)
+        OutputFiles(tmp_path, files)
+    again = OutputFiles(tmp_path, files, overwrite=True)
     write(again, files[0], "second")
     assert files[0].read_text() == "second" and is_result(files[0], earlier_results(tmp_path))
     files[1].write_text("corrected by hand")
     with pytest.raises(SettingError, match=r"b\.txt is there already and is not an unchanged"):
-        Outputs(tmp_path, files, overwrite=True)
+        OutputFiles(tmp_path, files, overwrite=True)
     with pytest.raises(SettingError, match="would replace its source"):
-        Outputs(tmp_path, files, [tmp_path / "sub" / ".." / "a.txt"], overwrite=True)
+        OutputFiles(tmp_path, files, [tmp_path / "sub" / ".." / "a.txt"], overwrite=True)
 
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path, [tmp_path / "a.txt"])
+    outputs = OutputFiles(tmp_path, [tmp_path / "a.txt"])
     with pytest.raises(OutputError, match="another program"), outputs.writing(tmp_path / "a.txt"):
         (tmp_path / "a.txt").write_text("another's")
     assert (tmp_path / "a.txt").read_text() == "another's"
@@ -62,7 +62,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_damaged_manifest_knows_what_is_left(tmp_path: Path) -> None:
-    write(Outputs(tmp_path, []), tmp_path / "a.txt", "a")
+    write(OutputFiles(tmp_path, []), tmp_path / "a.txt", "a")
     manifest = tmp_path / MANIFEST
     lines = ["no json", "[1]", '{"file": 3}', '{"file": "x", "bytes": "y", "mtime_ns": 1}']
     manifest.write_text("\n".join([*lines, manifest.read_text(), '{"file": "b']))

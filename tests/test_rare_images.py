@@ -99,7 +99,7 @@ def test_tiff_bands(dtype: type, bands: int, planar: str) -> None:
         data = tiff(stored, planarconfig=planar, photometric=rgb)
     expected = np.repeat(whole[..., :1], 3, 2) if bands <= 2 else whole[..., 2::-1]
     if dtype != np.float32 and bands == 4:
-        return  # the fourth band is alpha, and libtiff multiplies the colours by it
+        return  # the fourth band is alpha, and libtiff multiplies the colors by it
     rounding = int(dtype == np.uint16)  # libtiff divides by 257
     assert np.abs(decode(data).astype(int) - expected).max() <= rounding
 

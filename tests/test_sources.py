@@ -53,7 +53,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     result = search([tmp_path])
     assert [path.name for path in result.files] == ["a.jpg", "b.jfif"]
     other, special = sorted(result.notes())
-    assert other.startswith("skipped 1 that are no regular") and "pipe.jpg" in other
+    assert other.startswith("skipped 1 that are not regular") and "pipe.jpg" in other
     assert special.startswith("skipped 4 of other kinds")
     assert all(count in special for count in ("2 .gif", "1 .txt", "1 no suffix"))
     glob = search([f"{tmp_path}/*"])

@@ -38,7 +38,7 @@ def test_tiles_cover_every_pixel_and_overlap(
 
 
 def seer(image: NDArray[np.uint8]) -> Detections:
-    """A perfect detector: every colour in the blue channel is an object; its class is green."""
+    """A perfect detector: every color in the blue channel is an object; its class is green."""
     boxes, ids = [], []
     for value in np.unique(image[..., 0])[1:]:
         ys, xs = np.nonzero(image[..., 0] == value)
@@ -51,7 +51,7 @@ def seer(image: NDArray[np.uint8]) -> Detections:
 
 
 def scene(rng: np.random.Generator, size: tuple[int, int], sides: tuple[int, int]) -> np.ndarray:
-    """Rectangles that do not overlap, `sides` long, each of its own colour."""
+    """Rectangles that do not overlap, `sides` long, each of its own color."""
     image = np.zeros((*size, 3), np.uint8)
     for value in range(1, 40):
         h, w = rng.integers(*sides, 2)

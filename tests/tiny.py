@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def make_tiny(names: Sequence[str], size: int = 160, seed: int = 0) -> Model:
     """YOLOv4-CSP at an eighth of the width, random, its scores spread over 0..1.
 
-    Batch normalisation is calibrated on coloured squares; left as initialised, the activations fade
+    Batch normalisation is calibrated on colored squares; left as initialised, the activations fade
     out and every cell scores the same. Variances have a floor, so that rounding is not amplified.
     """
     import torch

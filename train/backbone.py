@@ -1,4 +1,4 @@
-"""The backbone alone: a detector's first layers as an image classifier, beside a ResNet-50.
+"""The backbone by itself: a detector's first layers as an image classifier, beside a ResNet-50.
 
 The reading notes ask whether CSPDarknet53 converges slower and takes more memory than a ResNet;
 `train_backbones` trains both under one recipe and measures it.

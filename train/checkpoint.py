@@ -120,7 +120,7 @@ def read_state(path: Path) -> dict[str, Any]:
         AttributeError, ArithmeticError, MemoryError, AssertionError, ImportError, OSError,
     ) as error:  # fmt: skip
         raise TrainingError(
-            f"{path} is damaged or no state of a run: {' '.join(str(error).split())[:300]}"
+            f"{path} is damaged or not the state of a run: {' '.join(str(error).split())[:300]}"
         ) from error
     if not isinstance(state, dict) or state.get("version") != _VERSION:
         raise TrainingError(f"{path} is not a state of version {_VERSION} of this trainer")

@@ -13,7 +13,7 @@ class ModelEMA:
     """Keeps a smoothed copy of a model, which is what is validated and saved.
 
     The decay grows as decay * (1 - exp(-updates / tau)), so that the random start is forgotten
-    (design: `spec.md`, "Training").
+    (as the authors of arXiv 2011.08036 train).
 
     Args:
         model: the model in training; it is copied.

@@ -39,7 +39,7 @@ class ScheduleSettings:
         default=0.1, metadata=about("Warm-up, at most this share of the run.", low=0, high=1)
     )
     # The loss is a sum over images, so the usual norm grows with the batch (50 at 16 images); there
-    # is no limit that suits every run.
+    # suits every run as a limit.
     clip_gradients: float = field(
         default=0.0, metadata=about("Largest gradient norm; 0 is any.", low=0)
     )
@@ -58,7 +58,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Gains and variants of the loss; the gains are those of the design page.
+    """Gains and variants of the loss; the gains are the authors' (arXiv 2011.08036).
 
     `iou` is of the box loss and of the objectness target alike. Class targets become 1 - s/2 and
     s/2 by `label_smoothing` s. The first `hard_epochs` have hard objectness targets (stage one);

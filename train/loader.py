@@ -1,4 +1,4 @@
-"""Batches for training: what is in them is a function of seed, epoch and position alone.
+"""Batches for training: what is in them is a function of only seed, epoch and position.
 
     train_set = TrainSet(dataset, size=320, augmentation=Augmentation())
     with TrainLoader(train_set, batch=16, seed=0, workers=2) as loader:
@@ -103,7 +103,7 @@ class TrainSet(Dataset[TrainItem]):
 
         Raises:
             DatasetError: no images.
-            SettingError: the size is no multiple of the stride, or rectangular with mosaic.
+            SettingError: the size is not a multiple of the stride, or rectangular with mosaic.
             UnknownClassError: a class that the data set does not have.
             ImageError: an image cannot be read while the cache is filled.
         """
@@ -112,7 +112,7 @@ class TrainSet(Dataset[TrainItem]):
         if size < stride or size % stride:
             low = max(size // stride, 1) * stride
             raise SettingError(
-                f"the training size {size} is no multiple of the stride {stride}; "
+                f"the training size {size} is not a multiple of the stride {stride}; "
                 f"{low} and {low + stride} are"
             )
         if augmentation is None:

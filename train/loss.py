@@ -1,6 +1,6 @@
-"""The detection loss: boxes (GIoU or CIoU), objectness, classes (design: `spec.md`, "Loss").
+"""The detection loss: boxes (GIoU or CIoU), objectness, classes.
 
-Sources: GIoU 1902.09630, CIoU 1911.08287, focal loss 1708.02002.
+Sources: Scaled-YOLOv4 2011.08036, GIoU 1902.09630, CIoU 1911.08287, focal loss 1708.02002.
 """
 
 from __future__ import annotations

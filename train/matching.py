@@ -2,7 +2,7 @@
 
 A target matches an anchor when neither side differs by more than `ANCHOR_RATIO`; it is then
 predicted by the cell of its centre and by the nearest neighbour in x and in y, because a decoded
-centre may leave its cell by half a cell (design: `spec.md`, "Loss").
+centre may leave its cell by half a cell (Scaled-YOLOv4, arXiv 2011.08036).
 """
 
 from __future__ import annotations

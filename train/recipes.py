@@ -14,7 +14,7 @@ from yolov4sdk.datasets import load_dataset
 from yolov4sdk.errors import SettingError
 
 # The published settings of Scaled-YOLOv4 (2011.08036 and the authors' hyper-parameter files). For
-# fine-tuning they differ in augmentation alone, which `TrainSettings.augmenting` knows.
+# fine-tuning they differ only in augmentation, which `TrainSettings.augmenting` knows.
 AUTHORS: Final[dict[str, Any]] = {
     "amp": "off",
     "optimizer": "sgd", "lr": 0.01, "lr_final": 0.2, "momentum": 0.937, "weight_decay": 5e-4,

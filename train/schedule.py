@@ -1,6 +1,6 @@
 """Learning rate, momentum and accumulation as functions of how far the run has come.
 
-Everything is computed from the iteration number alone, so a resumed run needs no schedule state.
+Everything is computed only from the iteration number, so a resumed run needs no schedule state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm-up, then a one-cycle cosine (design: `spec.md`, "Training").
+    """Warm-up, then a one-cycle cosine (as the authors of arXiv 2011.08036 train).
 
     Attributes:
         epochs: length of the run.

@@ -21,7 +21,7 @@ RESUMABLE = ("device", "workers", "threads", "cache", "cache_dir", "save_minutes
 # A run of fewer updates than this at the nominal batch of 64 learns more from smaller batches:
 # 292 images for 120 epochs are 550 updates at 64 and 2200 at 16.
 _ENOUGH_UPDATES = 10_000
-_NOMINAL_BATCH = 64  # the design's
+_NOMINAL_BATCH = 64  # the authors'
 _EMA_WINDOW = 0.05  # the average's length as a share of the run: long enough to smooth, short
 # enough to have forgotten the high learning rates by the end
 
@@ -33,7 +33,7 @@ _RUN, _MACHINE = "Run", "Machine and output"
 class TrainSettings:
     """Everything that decides a run. None means: derived from the others, see the properties.
 
-    The defaults are those of the design page (`spec.md`, "Training") unless a comment says why not.
+    The defaults are the authors' (arXiv 2011.08036) unless a comment says why not.
     """
 
     # What is trained on what
@@ -229,7 +229,7 @@ class TrainSettings:
     def ema(self, updates: int) -> tuple[float, float]:
         """Decay and tau of the average for a run of so many optimizer updates.
 
-        The design's 0.9999 averages over 10,000 updates, more than a short run has, and its tau of
+        The authors' 0.9999 averages over 10,000 updates, more than a short run has, and its tau of
         2000 would end such a run with hardly any average at all.
         """
         window = max(2.0, _EMA_WINDOW * updates)
@@ -283,7 +283,7 @@ class TrainSettings:
         """Read what `to_json` wrote, or a part of it.
 
         Raises:
-            SettingError: no JSON object, or a name that is no setting.
+            SettingError: no JSON object, or a name that is not a setting.
         """
         values = parse_json(text, "the settings file", SettingError)
         if not isinstance(values, dict):
@@ -307,7 +307,7 @@ class TrainSettings:
                 {"mosaic": 0}}), as in the files written now.
 
         Raises:
-            SettingError: for a name that is no setting, a wrong type or a value out of range.
+            SettingError: for a name that is not a setting, a wrong type or a value out of range.
         """
         own: dict[str, Any] = {}
         inside: dict[str, dict[str, Any]] = {}

@@ -21,7 +21,7 @@ def validate(
     device: torch.device,
     rectangular: bool = True,
 ) -> EvaluationResult:
-    """Evaluate a model under the protocol of the design page.
+    """Evaluate a model under the authors' protocol (see `evaluate`).
 
     Args:
         model: in evaluation mode, on `device`.

@@ -272,7 +272,7 @@ class Detections:
 
         Args:
             image: the source image, as `Detector` takes it (arrays: BGR); None is `source`.
-            style: width, letters, colours and labels; see `yolov4sdk.imaging.draw.Style`.
+            style: width, letters, colors and labels; see `yolov4sdk.imaging.draw.Style`.
 
         Raises:
             SettingError: no image was given, and `source` is None.

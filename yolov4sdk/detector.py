@@ -1,4 +1,4 @@
-"""Detector: image -> letterbox -> backend -> NMS -> Detections."""
+"""Detector: images in, Detections out, on any runtime."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Detector(ContextManager):
         device: "auto", "cpu", "cuda", "cuda:1", or a device of OpenVINO.
         precision: of the arithmetic, where the runtime chooses it ("fp32", "bf16", "fp16").
         size: (height, width) of the network's input, or one number for both; None is the
-            model's usual size. A fixed graph takes its own alone.
+            model's usual size. A fixed graph takes only its own.
         conf: scores are above this. It may map class names or ids to thresholds; its key "default"
             is for the others (0.25).
         iou: overlap above which the lesser of two boxes is suppressed.
@@ -301,7 +301,7 @@ class Detector(ContextManager):
         return self
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
-        """Run the network alone; see `Backend.infer`."""
+        """Run only the network; see `Backend.infer`."""
         return self.backend.infer(batch)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@
     ├── ModelConfigError           a model YAML or Darknet cfg is wrong
     ├── ImageError                 an image cannot be used
     │   ├── ImageNotFoundError     (also FileNotFoundError)
-    │   ├── ImageDecodeError       bytes that are no image, or a broken one
+    │   ├── ImageDecodeError       bytes that are not an image, or a broken one
     │   ├── EmptyImageError        height or width of zero
     │   ├── ImageTooLargeError     more pixels than allowed
     │   ├── ImageFormatError       wrong type, dtype or shape
@@ -133,7 +133,7 @@ class ImageNotFoundError(ImageError, FileNotFoundError):
 
 
 class ImageDecodeError(ImageError):
-    """Bytes that are no image, or a broken one."""
+    """Bytes that are not an image, or a broken one."""
 
 
 class EmptyImageError(ImageError):

@@ -1,4 +1,4 @@
-"""From images to candidates in their pixels: the one path, for every caller and every graph.
+"""The one path from images to boxes in their pixels.
 
 plan -> prepare (letterbox, normalise) -> run (the network) -> finish (choose, back to the image)
 """

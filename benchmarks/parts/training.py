@@ -61,7 +61,7 @@ def measure(options: Options, amp: str) -> Result:
 
 
 def write_data(folder: Path) -> None:
-    """Drawn pictures with rectangles of five colours, one class each, in YOLO's layout."""
+    """Drawn pictures with rectangles of five colors, one class each, in YOLO's layout."""
     rng = np.random.default_rng(0)
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -71,13 +71,13 @@ def write_data(folder: Path) -> None:
             kind = int(rng.integers(CLASSES))
             w, h = (int(v) for v in rng.integers(30, 200, 2))
             x, y = int(rng.integers(640 - w)), int(rng.integers(480 - h))
-            colour = tuple(int(v) for v in np.random.default_rng(kind).integers(0, 256, 3))
-            cv2.rectangle(image, (x, y), (x + w, y + h), colour, cv2.FILLED)
+            color = tuple(int(v) for v in np.random.default_rng(kind).integers(0, 256, 3))
+            cv2.rectangle(image, (x, y), (x + w, y + h), color, cv2.FILLED)
             box = (x + w / 2) / 640, (y + h / 2) / 480, w / 640, h / 480
             lines.append(f"{kind} " + " ".join(f"{v:.6f}" for v in box))
         cv2.imwrite(str(folder / f"images/{i}.jpg"), image)
         (folder / f"labels/{i}.txt").write_text("\n".join(lines) + "\n")
-    names = json.dumps([f"colour {i}" for i in range(CLASSES)])
+    names = json.dumps([f"color {i}" for i in range(CLASSES)])
     path = folder / "data.yaml"
     path.write_text(f"path: {folder}\ntrain: images\nval: images\nnames: {names}\n")
 

@@ -24,7 +24,7 @@ class TritonPythonModel:
         self.pipeline = Pipeline(spec.contract)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Each request alone: an image that is broken fails its own request."""
+        """Each request by itself: an image that is broken fails its own request."""
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:

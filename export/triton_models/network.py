@@ -27,7 +27,7 @@ class TritonPythonModel:
         self.spec = self.backend.spec
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Requests of one size run together; a wrong one fails alone."""
+        """Requests of one size run together; a wrong one fails by itself."""
         name = self.spec.contract.input.name
         inputs = [pb_utils.get_input_tensor_by_name(r, name).as_numpy() for r in requests]
         responses: list[Any] = [None] * len(requests)

@@ -150,7 +150,7 @@ def _service(request: Request) -> Service:
 def _model(request: Request, name: str, version: str) -> ModelInfo:
     info = _service(request).model(name)
     if version != VERSION:
-        raise Problem(404, "No such version", f"{name} has the version {VERSION} alone")
+        raise Problem(404, "No such version", f"{name} has only the version {VERSION}")
     return info
 
 

@@ -26,7 +26,7 @@ TYPES: Final = {
 }
 """The files of the page, each with its media type; nothing else is ever served from the folder."""
 
-# Styles come from the file alone; positions are set by the script through the CSSOM, which is
+# Styles come only from the file; positions are set by the script through the CSSOM, which is
 # allowed. An image that was picked is shown from a blob: address.
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -40,7 +40,7 @@ HEADERS: Final = {
 
 
 _CLASSES: Final = 300
-"""Colours that the page gets; with more classes they begin again."""
+"""Colors that the page gets; with more classes they begin again."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,7 +59,7 @@ async def index() -> Response:
 @router.get("/static/palette.json")
 @rule("everybody")
 async def colors() -> Response:
-    """The colours of drawings by class id: of a box, and of the letters on it."""
+    """The colors of drawings by class id: of a box, and of the letters on it."""
     return Response(_palette(), media_type="application/json", headers=HEADERS)
 
 

@@ -5,7 +5,7 @@ import { $ } from "./service.js";
 const MOST = 8; // times the fitting size
 
 let colors = [["#e69f00", "#000"]];
-/** The colours of the SDK's drawings, by class id. */
+/** The colors of the SDK's drawings, by class id. */
 export async function loadColors() {
   colors = await (await fetch("static/palette.json")).json();
 }

@@ -96,7 +96,10 @@ def test_a_polygon_gives_its_box(tmp_path: Path) -> None:
     ("entry", "message"),
     [
         (box(7, 1, bbox=None), "annotation 7 breaks the COCO format: it has no bbox and no segm"),
-        (box(7, 1, bbox=None, segmentation={"counts": "x"}), "no bbox and a mask that is no poly"),
+        (
+            box(7, 1, bbox=None, segmentation={"counts": "x"}),
+            "a mask that is not a poly",
+        ),
         (box(7, 1, bbox=None, segmentation=[[1]]), "too few points"),
         (box(7, 1, bbox=[1, 2, 3]), r"bbox must be \[x, y, width, height\], got \[1, 2, 3\]"),
         (box(7, 1, bbox="1 2 3 4"), "bbox must be numbers"),

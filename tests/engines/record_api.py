@@ -1,4 +1,4 @@
-"""Record which names TensorRT's Python API has, from its bindings alone.
+"""Record which names TensorRT's Python API has, from its bindings.
 
     pip download --no-deps tensorrt_cu12_bindings==10.0.1 -d wheels    # one wheel for each version
     python tests/engines/record_api.py wheels/*.whl > tests/engines/tensorrt_api.json

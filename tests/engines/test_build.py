@@ -155,7 +155,7 @@ def test_bad_files(tmp_path: Path, graph: Graph) -> None:
     for name, data in (("text", b"hello"), ("half", whole[: len(whole) // 2])):
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(data)
-        with pytest.raises(ForeignFileError, match="is no ONNX file"):
+        with pytest.raises(ForeignFileError, match="is not an ONNX file"):
             build_engine(path, spec, RTX)
 
 

@@ -129,7 +129,7 @@ def test_foreign_file_without_sidecar(tmp_path: Path) -> None:
     path = tmp_path / "foreign.engine"
     path.write_bytes(b"#!/bin/sh\n")
     for backend, title in (("trt", "TensorRT"), ("trt-rtx", "TensorRT-RTX")):
-        with pytest.raises(ForeignFileError, match=f"is no {title} engine"):
+        with pytest.raises(ForeignFileError, match=f"is not a {title} engine"):
             load_backend(path, backend)
 
 

@@ -32,7 +32,7 @@ def imported(name: str, folder: Path) -> tuple[Path, Path, Model]:
 
 
 def picture() -> np.ndarray:
-    """Smooth colours, float64 [3, H, W] in 0..1."""
+    """Smooth colors, float64 [3, H, W] in 0..1."""
     coarse = torch.rand(1, 3, 4, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(coarse, SIZE, mode="bilinear")
     found: np.ndarray = smooth[0].numpy()

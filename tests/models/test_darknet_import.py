@@ -31,7 +31,7 @@ def files(folder: Path, name: str, width: float = 0.125, classes: int = 3) -> tu
 
 
 def photo(size: tuple[int, int]) -> torch.Tensor:
-    """Coloured squares, float64 [1, 3, H, W]."""
+    """Colored squares, float64 [1, 3, H, W]."""
     coarse = torch.rand(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(coarse, size, mode="nearest")
 

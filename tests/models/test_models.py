@@ -10,7 +10,7 @@ from yolov4sdk import errors
 from yolov4sdk.models import BUILT_IN, Model, build_model, fold
 from yolov4sdk.models.summary import summary
 
-# spec.md: parameters at 80 classes, GFLOPs at the model's size, strides.
+# Of the published networks: parameters at 80 classes, GFLOPs at the model's size, strides.
 TABLE = {
     "yolov4-csp-n": (2_396_373, 5.6, [8, 16, 32]),
     "yolov4-csp-s": (9_329_581, 21.2, [8, 16, 32]),
@@ -113,7 +113,7 @@ def test_wrong_input_size() -> None:
 
 
 def test_decoding_by_hand() -> None:
-    """Two cells of one level, computed from spec.md's formula in plain Python."""
+    """Two cells of one level, computed from `decode`'s formula in plain Python."""
     from math import exp
 
     model = small("yolov4-csp", nc=1)

@@ -11,7 +11,7 @@ STRIDES = (8, 16, 32)
 
 
 def write_micro(path: Path) -> Path:
-    """Each cell of each level is a box whose corner and score are the mean colour of the cell."""
+    """Each cell of each level is a box whose corner and score are the mean color of the cell."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -29,9 +29,9 @@ def write_micro(path: Path) -> Path:
         ]  # fmt: skip
         levels.append(name)
     nodes += [
-        helper.make_node("Concat", levels, ["colours"], axis=1),
-        helper.make_node("ReduceMean", ["colours"], ["scores"], axes=[2], keepdims=1),
-        helper.make_node("Slice", ["colours", "zero", "two", "last"], ["corner"]),
+        helper.make_node("Concat", levels, ["colors"], axis=1),
+        helper.make_node("ReduceMean", ["colors"], ["scores"], axes=[2], keepdims=1),
+        helper.make_node("Slice", ["colors", "zero", "two", "last"], ["corner"]),
         helper.make_node("Mul", ["corner", "scale"], ["first"]),
         helper.make_node("Add", ["first", "side"], ["second"]),
         helper.make_node("Concat", ["first", "second"], ["boxes"], axis=2),

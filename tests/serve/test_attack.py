@@ -47,7 +47,7 @@ DETECT = "/v1/detect"
 
 
 def picture(form: str, side: int = 3000, **options: Any) -> bytes:
-    """One colour."""
+    """One color."""
     out = io.BytesIO()
     Image.new("RGB", (side, side)).save(out, form, **options)
     return out.getvalue()

@@ -93,7 +93,7 @@ def test_batch_has_a_problem_for_each_bad_file(client: httpx.Client) -> None:
         ("classes=unicorn", "ant"),
         ("classes=7", "7"),
         ("format=xml", "format"),
-        ("colour=red", "colour"),
+        ("color=red", "color"),
     ],
 )
 def test_wrong_options(client: httpx.Client, query: str, said: str) -> None:

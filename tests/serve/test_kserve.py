@@ -113,7 +113,7 @@ def test_encoded_image_in_json(live: str, photos_dir: Path) -> None:
 def test_the_client_shows_the_reason(client: Any, batch: Any) -> None:
     for call, said in (
         (lambda: client.get_model_metadata("nope"), "No such model: there are tiny, common"),
-        (lambda: client.get_model_metadata("tiny", "2"), "the version 1 alone"),
+        (lambda: client.get_model_metadata("tiny", "2"), "only the version 1"),
         (lambda: client.infer("tiny", [tensor(batch[:, :, :50])]), "multiples of 32"),
         (lambda: client.infer("tiny", [tensor(files(Path(__file__)))]), "415|422"),
         (

@@ -449,7 +449,7 @@ def test_the_api_page_names_what_is_missing(live: str, monkeypatch: pytest.Monke
         reference._folder()
 
 
-def test_the_page_has_the_colours_of_drawings(live: str) -> None:
+def test_the_page_has_the_colors_of_drawings(live: str) -> None:
     colors = httpx.get(f"{live}/static/palette.json").json()
     blue, green, red = palette(300)[17]
     assert len(colors) == 300 and colors[17][0] == f"#{red:02x}{green:02x}{blue:02x}"

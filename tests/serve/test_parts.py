@@ -1,4 +1,4 @@
-"""Parts of the engine room alone."""
+"""Parts of the service without its processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serve.arena import ALIGNMENT, Arena
 from serve.headers import FORMATS, read_header
 from serve.metrics import Metrics
 from serve.problems import Problem, overloaded
-from serve.queues import Job, Queue, catch_up, next_queue
+from serve.queues import Queue, QueuedJob, catch_up, next_queue
 from serve.scheduler import Scheduler
 from serve.service import Service
 from serve.settings import Settings, load_settings
@@ -83,8 +83,8 @@ def lane(name: str, limit: int = 4) -> Queue:
     return Queue(Version(name, name, None, {}, limit), Metrics())
 
 
-def put(to: Queue, form: str = "a", rows: int = 1, queued: float = 0) -> Job:
-    job = Job(asyncio.get_running_loop().create_future(), rows)
+def put(to: Queue, form: str = "a", rows: int = 1, queued: float = 0) -> QueuedJob:
+    job = QueuedJob(asyncio.get_running_loop().create_future(), rows)
     to.admit(job)
     job.form, job.queued = (form,), queued
     to.jobs.append(job)

@@ -18,7 +18,7 @@ NAMES = ("box", "disc", "bar")
 
 
 def write_dataset(folder: Path, train: int, val: int, side: int = 64, classes: int = 2) -> Path:
-    """Coloured shapes on grey noise, in YOLO layout; returns the data.yaml."""
+    """Colored shapes on grey noise, in YOLO layout; returns the data.yaml."""
     rng = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):
         for kind in ("images", "labels"):
@@ -44,11 +44,11 @@ def _picture(rng: np.random.Generator, side: int, classes: int) -> tuple[Any, li
             h = w
         x = int(quarter % 2 * side // 2 + rng.integers(0, side // 2 - w))
         y = int(quarter // 2 * side // 2 + rng.integers(0, side // 2 - h))
-        colour = ((40, 40, 220), (220, 60, 40), (40, 200, 40))[kind]
+        color = ((40, 40, 220), (220, 60, 40), (40, 200, 40))[kind]
         if kind == 1:
-            cv2.circle(image, (x + w // 2, y + h // 2), int(w) // 2, colour, -1)
+            cv2.circle(image, (x + w // 2, y + h // 2), int(w) // 2, color, -1)
         else:
-            cv2.rectangle(image, (x, y), (x + int(w) - 1, y + int(h) - 1), colour, -1)
+            cv2.rectangle(image, (x, y), (x + int(w) - 1, y + int(h) - 1), color, -1)
         numbers = ((x + w / 2) / side, (y + h / 2) / side, w / side, h / side)
         lines.append(f"{kind} " + " ".join(f"{n:.6f}" for n in numbers))
     return image, lines

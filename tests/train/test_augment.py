@@ -112,19 +112,19 @@ def test_random_perspective(seed: int, step: str) -> None:
 @given(seeds)
 def test_mosaic_keeps_every_box_on_its_object(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    colours = [(0, 0, 255), (0, 255, 255), (255, 0, 255), (255, 255, 0)]
+    colors = [(0, 0, 255), (0, 255, 255), (255, 0, 255), (255, 255, 0)]
     samples = []
-    for i, colour in enumerate(colours):
+    for i, color in enumerate(colors):
         h, w = int(rng.integers(40, 97)), int(rng.integers(50, 129))
         x1, y1 = int(rng.integers(0, w - 20)), int(rng.integers(0, h - 20))
         image = np.full((h, w, 3), 10 * i, np.uint8)
-        image[y1 : y1 + 20, x1 : x1 + 20] = colour
+        image[y1 : y1 + 20, x1 : x1 + 20] = color
         box = np.array([[x1, y1, x1 + 20, y1 + 20]])
         samples.append(Sample.of(image, box, np.array([i])))
     whole = mosaic(samples, CANVAS, rng)
     assert whole.image.shape == (192, 256, 3)
-    for i, colour in enumerate(colours):
-        ys, xs = np.nonzero((whole.image == colour).all(axis=2))
+    for i, color in enumerate(colors):
+        ys, xs = np.nonzero((whole.image == color).all(axis=2))
         boxes = whole.boxes[whole.classes == i]
         assert len(boxes) == (1 if len(xs) else 0)
         if len(xs):
@@ -143,7 +143,7 @@ def test_mixup_is_a_blend_and_keeps_all_boxes() -> None:
 
 
 @given(seeds)
-def test_hsv_changes_colours_and_nothing_else(seed: int) -> None:
+def test_hsv_changes_colors_and_nothing_else(seed: int) -> None:
     sample = scene()
     before = sample.image.copy()
     hsv_jitter(sample.image, Augmentation(), np.random.default_rng(seed))
@@ -195,7 +195,7 @@ def test_whole_pipeline(seed: int) -> None:
     assert sample.image.shape == (*CANVAS, 3)
     reds = (sample.image[..., 2] > 200) & (sample.image[..., 0] < 60)
     for x1, y1, x2, y2 in sample.boxes.tolist():
-        # All but the edge, where colours mix, is on an object.
+        # All but the edge, where colors mix, is on an object.
         inside = reds[math.ceil(y1) + 1 : int(y2) - 1, math.ceil(x1) + 1 : int(x2) - 1]
         assert inside.all(), "the box is not on an object"
     mosaic_drawn = np.random.default_rng(seed).random() < strengths["mosaic"]

@@ -88,7 +88,7 @@ def test_sigterm_saves_and_exits(data, tmp_path, workers):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """Two classes that differ in colour."""
+    """Two classes that differ in color."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     for split, count in (("train", 8), ("val", 4)):

@@ -1,4 +1,4 @@
-"""The whole trainer can learn: eight images by heart."""
+"""The whole trainer can learn: it memorises eight images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_eight_images_are_learnt_by_heart(tmp_path, device, amp):
     position = train(settings)
     assert position.updates <= 300
     model = load_checkpoint(tmp_path / "run" / "last.safetensors")
-    # On the canvas it was trained on: what is learnt by heart does not carry over to a wider one.
+    # On the canvas it was trained on: what is memorised does not carry over to a wider one.
     result = validate(
         model, load_dataset(data, "val"), 192, 8, torch.device("cpu"), rectangular=False
     )

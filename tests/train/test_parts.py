@@ -39,7 +39,7 @@ LONG = Schedule(epochs=300, steps_per_epoch=100, lr=0.01, final=0.2, accumulate=
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 150, 299])
-def test_the_cosine_is_the_design_pages(epoch):
+def test_the_cosine_is_the_published_one(epoch):
     expected = 0.01 * (((1 + math.cos(math.pi * epoch / 300)) / 2) * 0.8 + 0.2)
     assert 0.01 * LONG.factor(epoch) == pytest.approx(expected)
     assert LONG.at(epoch * 100 + 1000 * (epoch < 10)).lr == pytest.approx(

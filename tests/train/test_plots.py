@@ -28,7 +28,7 @@ def dataset(tmp_path: Path) -> DetectionDataset:
 
 
 def assert_box(path: Path, xyxy: tuple[int, int, int, int], class_id: int) -> None:
-    """The edges of the rectangle have the class's colour."""
+    """The edges of the rectangle have the class's color."""
     image = cv2.imread(str(path)).astype(int)
     x1, y1, x2, y2 = xyxy
     for y, x in (((y1 + y2) // 2, x1), ((y1 + y2) // 2, x2), (y2, (x1 + x2) // 2)):

@@ -58,7 +58,7 @@ def test_every_frame_in_order_with_its_time(detector: Detector, video: Path, bat
 
 
 def test_pixels_are_those_of_opencv(detector: Detector, video: Path) -> None:
-    """Another reader gives the same picture: colour order and range are right."""
+    """Another reader gives the same picture: color order and range are right."""
     capture = cv2.VideoCapture(str(video))
     for frame in detector.stream(video):
         difference = np.abs(frame.image.astype(int) - capture.read()[1])

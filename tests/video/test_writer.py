@@ -67,7 +67,7 @@ def test_odd_and_changing_sizes(tmp_path: Path) -> None:
     ]
 
 
-def test_colours_survive(tmp_path: Path) -> None:
+def test_colors_survive(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "v.mp4") as writer:
         for _ in range(5):
             writer.write(numbered(3), None)

@@ -22,7 +22,7 @@ def default_model() -> Iterator[Path]:
     Raises:
         ArtefactNotFoundError: this build has none.
     """
-    from importlib.resources import as_file, files  # slow to import, needed here alone
+    from importlib.resources import as_file, files  # slow to import, needed only here
 
     resource = files("yolov4sdk") / "assets" / DEFAULT_MODEL
     if not resource.is_file():
@@ -44,7 +44,7 @@ def read_spec(path: str | Path) -> ModelSpec:
     fitting = readers(path.suffix)
     if not fitting:
         raise ForeignFileError(
-            f"{path.name}: {path.suffix!r} is no artefact of this SDK; it reads "
+            f"{path.name}: {path.suffix!r} is not an artefact of this SDK; it reads "
             f"{listed(suffixes())}, and converts .pt with `yolov4sdk import`"
         )
     return fitting[0].reads[path.suffix.lower()](path)

@@ -60,12 +60,12 @@ class Backend(Protocol):
     ) -> None: ...
 
 
-def lanes(backend: Backend) -> tuple[Backend, int]:
+def replicas(backend: Backend) -> tuple[Backend, int]:
     """What runs several batches side by side, and how many at a time use the device.
 
     The backend itself, one at a time, unless it has a better answer.
     """
-    own: Callable[[], tuple[Backend, int]] | None = getattr(backend, "lanes", None)
+    own: Callable[[], tuple[Backend, int]] | None = getattr(backend, "replicas", None)
     return (backend, 1) if own is None else own()
 
 
@@ -111,8 +111,8 @@ class SideBySide(ContextManager):
         """Replaced by each runtime: the network for `count` batches at a time."""
         raise AssertionError("a runtime defines how it loads")
 
-    def lanes(self) -> tuple[Backend, int]:
-        """See `lanes`; the first call loads the network."""
+    def replicas(self) -> tuple[Backend, int]:
+        """See `replicas`; the first call loads the network."""
         this: Any = self
         count = min(self._threads, MOST_LANES)
         if self.device != "cpu" or count == 1 or not self._model.exists():
@@ -149,7 +149,7 @@ def check_batch(batch: NDArray[Any] | DeviceArray, spec: ModelSpec) -> None:
     size = taken.canvas_of(batch.shape)
     if not spec.dynamic_size and size != spec.input_size:
         raise InputSizeError(
-            f"this graph takes {spec.input_size} (height, width) alone, got {size}; export with "
+            f"this graph takes {spec.input_size} (height, width) only, got {size}; export with "
             "`--dynamic` for any"
         )
     spec.check_size(size)

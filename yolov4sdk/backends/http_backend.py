@@ -1,7 +1,7 @@
 """A model behind the REST service, used as if it were here: `Detector("http://host:8000")`.
 
 Images are letterboxed here and boxes chosen here, with every option of the Detector; the network
-alone runs there, through the KServe v2 route and raw tensors.
+runs there and nothing else, through the KServe v2 route and raw tensors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class HttpBackend(ContextManager):
             "http://host:8000/models/NAME".
 
     Raises:
-        SettingError: an address that is none, or an option that the service decides.
+        SettingError: an address that is not valid, or an option that the service decides.
         BackendError: nobody there, the API key is missing or refused, no such model, not ready.
         MissingExtraError: httpx is not installed.
     """
@@ -132,7 +132,7 @@ class HttpBackend(ContextManager):
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise BackendError(
                 f"nobody answers at {self._base} ({error}); start the service there with "
-                "`yolov4sdk serve`, or mend the address"
+                "`yolov4sdk serve`, or correct the address"
             ) from error
         except httpx.TimeoutException as error:
             raise BackendError(f"{self._base} did not answer in {TIMEOUT.read:g} s") from error

@@ -199,7 +199,7 @@ def _from_bytes(data: memoryview, datatype: str, name: str) -> NDArray[Any]:
         return _objects(_split(data, name))
     dtype = DTYPES[datatype]
     if len(data) % dtype.itemsize:
-        raise TensorError(f"{name!r}: {len(data)} bytes are no whole number of {datatype}")
+        raise TensorError(f"{name!r}: {len(data)} bytes are not a whole number of {datatype}")
     return np.frombuffer(data, dtype)
 
 

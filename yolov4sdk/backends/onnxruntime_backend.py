@@ -149,7 +149,7 @@ class OnnxRuntimeBackend(SideBySide):
 
     def _divided(self, batch: NDArray[Any]) -> Outputs:
         """A batch in parts side by side: other work on the machine then slows one part, not all."""
-        backend, count = self.lanes()
+        backend, count = self.replicas()
         if self._pool is None:  # the file is gone
             self._divides = False
             return self.infer(batch)

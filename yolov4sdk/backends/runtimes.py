@@ -21,8 +21,8 @@ from .spec_readers import engine_spec, native_spec, openvino_spec
 BackendName = Literal["torch", "onnxruntime", "openvino", "trt", "trt-rtx"]
 """The rows that read files, for type checkers."""
 Precision = Literal["fp32", "bf16", "fp16"]
-Capability = Literal["lanes", "gpu letterbox", "device arrays", "conventions"]
-"""Several batches side by side (`lanes`), letterbox on the device (`infer_images`), batches that
+Capability = Literal["replicas", "gpu letterbox", "device arrays", "conventions"]
+"""Several batches side by side (`replicas`), letterbox on the device (`infer_images`), batches that
 lie on the device, foreign files by a spec that is given (`spec=`; of an address by `convention=`
 and `names=`)."""
 SpecReader = Callable[[Path], ModelSpec]
@@ -146,7 +146,7 @@ _ROWS: Final = (
             "onnxruntime-qnn",
         ),
         exclusive=True,
-        devices="cpu, cuda, tensorrt", capabilities=frozenset({"lanes", "conventions"}),
+        devices="cpu, cuda, tensorrt", capabilities=frozenset({"replicas", "conventions"}),
         exporter="onnx",
         probe=_onnxruntime,
     ),
@@ -154,7 +154,7 @@ _ROWS: Final = (
         "openvino", "OpenVINO", "openvino_backend:OpenVinoBackend",
         reads={".onnx": read_onnx_spec, ".xml": openvino_spec}, extra="openvino",
         packages=("openvino",), devices="cpu, gpu", precisions=("fp32", "bf16", "fp16"),
-        capabilities=frozenset({"lanes", "conventions"}), exporter="openvino", probe=_openvino,
+        capabilities=frozenset({"replicas", "conventions"}), exporter="openvino", probe=_openvino,
     ),
     RuntimeInfo(
         "trt", "TensorRT", "tensorrt_backend:TensorRtBackend",

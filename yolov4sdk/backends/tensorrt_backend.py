@@ -75,7 +75,7 @@ class TensorRtBackend(ContextManager):
         if data is None:
             model = cached_engine(model, flavour)
             sidecar = read_sidecar(model)
-            assert sidecar is not None, "the cache gives whole engines alone"
+            assert sidecar is not None, "the cache gives only whole engines"
             data = check_engine_bytes(model, sidecar)
         if sidecar is not None:
             check_here(model, sidecar, flavour.name, str(trt.__version__), gpu)
@@ -99,7 +99,7 @@ class TensorRtBackend(ContextManager):
         self._graph, self.spec = self.spec.contract, self.spec.decoded()
         if self._graph.input.extra:
             extra = ", ".join(one.name for one in self._graph.input.extra)
-            raise SettingError(f"{model.name} takes {extra} too; an engine takes images alone")
+            raise SettingError(f"{model.name} takes {extra} too; an engine takes only images")
         self._letterbox: Kernel | None = None
         self._slots = EngineSlots(trt, engine, self._memory, config, self._graph.input.name)
 
@@ -207,7 +207,7 @@ def _engine_bytes(model: Path, sidecar: Sidecar | None, flavour: Flavour) -> byt
     expected = flavour if sidecar is None else FLAVOURS.get(sidecar.flavour, flavour)
     if not data.startswith(expected.magic):
         raise ForeignFileError(
-            f"{model} is no {expected.title} engine (it does not start with "
+            f"{model} is not a {expected.title} engine (it does not start with "
             f"{expected.magic.decode()}); build one with `yolov4sdk export --engine {flavour.name}`"
         )
     return data

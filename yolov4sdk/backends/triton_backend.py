@@ -159,7 +159,7 @@ def _parse(address: str) -> tuple[str, str]:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port or PORT
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         host, port = None, 0
     model = parts.path.strip("/") if host else ""
     if not host or not model or "/" in model or parts.query or parts.username:

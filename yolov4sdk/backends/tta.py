@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingError
-from .base import Backend, ContextManager, Outputs, lanes
+from .base import Backend, ContextManager, Outputs, replicas
 
 SCALES: Final = (1.0, 1.2)
 
@@ -52,7 +52,7 @@ class AugmentedBackend(ContextManager):
             raise SettingError(f"scales must be 0.1 to 4, got {tuple(scales)}")
         if not spec.dynamic_size and any(scale != 1 for scale in scales):
             raise SettingError(
-                f"this graph takes {spec.input_size} alone, so it can be mirrored, not scaled: "
+                f"this graph takes only {spec.input_size}, so it can be mirrored, not scaled: "
                 "use scales=(1,), or export it with `--dynamic`"
             )
         if not spec.contract.output.per_class:
@@ -93,10 +93,10 @@ class AugmentedBackend(ContextManager):
             scores.append(found.scores)
         return Outputs(np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1))
 
-    def lanes(self) -> tuple[Backend, int]:
-        """See `OnnxRuntimeBackend.lanes`."""
+    def replicas(self) -> tuple[Backend, int]:
+        """See `OnnxRuntimeBackend.replicas`."""
         side_by_side = copy(self)
-        side_by_side._backend, count = lanes(self._backend)
+        side_by_side._backend, count = replicas(self._backend)
         return side_by_side, count
 
     def close(self) -> None:

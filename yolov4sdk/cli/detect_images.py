@@ -21,7 +21,7 @@ from ..imaging.images import SUFFIXES, public_url
 from ..imaging.sources import Found
 from ..imaging.tables import columns, rows
 from ..system.files import printable
-from ..system.outputs import Outputs, result_names
+from ..system.outputs import OutputFiles, result_names
 from .console import failed, messages, print_json, progress_bar
 from .effects import Effects
 
@@ -62,7 +62,7 @@ class Results:
         tables = [output / f"detections.{form}" for form in ("json", "csv") if form in formats]
         self._tables = {table.suffix.lstrip("."): table for table in tables}
         files = [file for of_one in self._files.values() for file in of_one.values()]
-        self._outputs = Outputs(output, [*files, *tables], found.files, overwrite)
+        self._outputs = OutputFiles(output, [*files, *tables], found.files, overwrite)
         self._output = output
         self.records: list[dict[str, Any]] = []
 

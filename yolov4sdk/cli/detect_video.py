@@ -22,7 +22,7 @@ from ..streams.stream_sources import is_stream
 from ..streams.streaming import Frame, Stream
 from ..streams.video_writer import VideoWriter
 from ..system.files import printable
-from ..system.outputs import Outputs, Writing
+from ..system.outputs import OutputFiles, Writing
 from .console import messages, print_json, progress_bar
 from .effects import Effects
 
@@ -160,7 +160,7 @@ class _Results:
         wanted = {form: table for form, table in tables.items() if form in formats}
         sources = [source.name for source in stream.sources]
         files = [*(self.targets or ()), *wanted.values()]
-        self._writing = Outputs(output, files, sources, overwrite).writing
+        self._writing = OutputFiles(output, files, sources, overwrite).writing
         self._lines = self._table = None
         if "json" in wanted:
             self._lines = stack.enter_context(_text(self._writing, wanted["json"]))

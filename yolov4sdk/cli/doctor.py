@@ -45,7 +45,7 @@ def _show(found: dict[str, Any]) -> None:
     for warning in found["warnings"]:
         console.print()
         console.print(f"warning: {warning['problem']}", style="yellow", markup=False)
-        console.print(f"  mend it by: {warning['remedy']}", markup=False)
+        console.print(f"  to fix it: {warning['remedy']}", markup=False)
 
 
 def _plain(value: Any) -> str:

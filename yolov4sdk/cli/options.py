@@ -43,13 +43,13 @@ def parse_names(text: str) -> list[str]:
     """Class names from "a,b,c" or from a text file, a name a line.
 
     Raises:
-        NamesError: there is no such file, or it is no text in UTF-8 or UTF-16.
+        NamesError: there is no such file, or it is not a text in UTF-8 or UTF-16.
     """
     path = Path(text)
     try:
         data = path.read_bytes() if path.is_file() else None
     except OSError as error:
-        # A long list of names is no path: "File name too long".
+        # A long list of names is not a path: "File name too long".
         if error.errno not in (errno.ENAMETOOLONG, errno.EINVAL):
             raise NamesError(f"{path} cannot be read: {error.strerror}") from error
         data = None

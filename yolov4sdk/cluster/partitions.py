@@ -122,7 +122,7 @@ class Inputs:
                 groups = parquet.read_metadata(file, filesystem=self.filesystem)
             except (OSError, ValueError) as error:
                 raise ImageNotFoundError(
-                    f"{file} is no Parquet file: {first_line(error)}"
+                    f"{file} is not a Parquet file: {first_line(error)}"
                 ) from error
             for group in range(groups.num_row_groups):
                 rows = groups.row_group(group).num_rows

@@ -1,6 +1,6 @@
 """Detection in many images on many machines: `yolov4sdk detect ... --ray`.
 
-Ray's tasks read, Ray's actors detect, and this process alone writes: a partition's file appears
+Ray's tasks read, Ray's actors detect, and only this process writes: a partition's file appears
 whole, when all its rows have come. What is written is never computed again, what is not is
 computed again from its inputs; so a machine that dies loses time and nothing else.
 """
@@ -360,7 +360,7 @@ def _alive(ray: Any) -> bool:
 
 
 def _raise_own(error: Exception) -> None:
-    """Raise the error of the SDK inside one of Ray's: another attempt would not mend it."""
+    """Raise the error of the SDK inside one of Ray's: another attempt would not help."""
     seen: BaseException | None = error
     while seen is not None:
         for inner in (seen, getattr(seen, "cause", None)):

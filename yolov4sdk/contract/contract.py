@@ -230,7 +230,7 @@ class OutputContract:
         selection: "rows": each row is a candidate with a score for every class; "topk": the best
             `topk` pairs of row and class; "given": rows come with one score and one label.
         topk: pairs, for selection "topk".
-        background: a class that is no object, dropped after the activation.
+        background: a class that is not an object, dropped after the activation.
         class_offset: label (or column) of the first name.
         class_ids: label (or column) of each name, where they do not follow one another.
         classes: number of names.

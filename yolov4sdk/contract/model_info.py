@@ -20,11 +20,10 @@ class ModelInfo:
 
     Attributes:
         architecture: name of a built-in model ("yolov4-csp"), or the whole definition as a
-            mapping, so that weights alone can be rebuilt into a network; "unknown" of a foreign
-            one.
+            mapping, from which a network for the weights is built; "unknown" of a foreign one.
         names: class names; the index is the class id.
         strides: stride of each detection level, in input pixels, smallest first; () where there
-            are none.
+            are not.
         anchors: for each level its (width, height) pairs in input pixels; () of networks without.
         decoding: "scaled" is the (2s)^2 form of Scaled-YOLOv4, "darknet" the exponential one.
         train_size: long side in pixels the model was trained at, None when unknown.

@@ -43,7 +43,7 @@ class GraphFacts:
     """What a file says of its graph without being run.
 
     Attributes:
-        inputs, outputs: in the graph's order; initialisers are no inputs.
+        inputs, outputs: in the graph's order; initialisers are not inputs.
         metadata: the strings that the exporter left in the file.
     """
 
@@ -80,7 +80,7 @@ def read_onnx_graph(path: str | Path) -> GraphFacts:
                             constants.add(_text(_bytes(file, a, b, path), path))
                 file.seek(end)
     if not outputs:
-        raise ForeignFileError(f"{path} is no ONNX model: it has no outputs")
+        raise ForeignFileError(f"{path} is not an ONNX model: it has no outputs")
     return GraphFacts(tuple(t for t in inputs if t.name not in constants), tuple(outputs), metadata)
 
 
@@ -91,7 +91,7 @@ def _fields(file: IO[bytes], stop: int, path: Path) -> Iterator[tuple[int, int, 
 
 def _bytes(file: IO[bytes], start: int, stop: int, path: Path) -> bytes:
     if stop - start > _LARGEST:
-        raise ForeignFileError(f"{path}: a description of {stop - start} bytes is no tensor's")
+        raise ForeignFileError(f"{path}: a description of {stop - start} bytes is not a tensor's")
     file.seek(start)
     return file.read(stop - start)
 

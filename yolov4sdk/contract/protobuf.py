@@ -48,7 +48,7 @@ def fields(
 
     Raises:
         TruncatedFileError: a field is longer than the message.
-        ForeignFileError: this is no protobuf.
+        ForeignFileError: this is not protobuf.
     """
     while file.tell() < end:
         number, wire = divmod(varint(file, name), 8)
@@ -85,5 +85,5 @@ def varint(file: IO[bytes], name: object) -> int:
 
 
 def foreign(name: object) -> ForeignFileError:
-    """The error of a file that is no ONNX file."""
-    return ForeignFileError(f"{name} is no ONNX file")
+    """The error of a file that is not an ONNX file."""
+    return ForeignFileError(f"{name} is not an ONNX file")

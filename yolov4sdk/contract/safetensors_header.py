@@ -58,7 +58,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         start = file.read(1)
         if start != b"{" or length > JSON_BYTES:
             raise ForeignFileError(
-                f"{path} is no safetensors file; a foreign checkpoint is converted with "
+                f"{path} is not a safetensors file; a foreign checkpoint is converted with "
                 "`yolov4sdk import FILE -o model.safetensors`"
             )
         text = start + file.read(length - 1)

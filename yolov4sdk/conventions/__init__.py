@@ -1,4 +1,4 @@
-"""Conventions: how the outputs of a family of exports become candidates, one file each.
+"""How the outputs of a family of exports become candidates, one file each.
 
 A file in this folder holds a tuple `CONVENTIONS` of rows; nothing else needs to know of it. Code
 outside adds a row of its own with `register`.

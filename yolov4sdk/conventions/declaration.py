@@ -54,7 +54,7 @@ def read_declaration(path: str | Path) -> Convention:
     else:
         values = parse_json(read_bounded(path, JSON_BYTES, SpecError), str(path), SpecError)
     if not isinstance(values, Mapping) or not isinstance(values.get("output"), Mapping):
-        raise SpecError(f"{path} is no declaration: it needs the keys name, input and output")
+        raise SpecError(f"{path} is not a declaration: it needs the keys name, input and output")
     unknown = sorted(map(str, set(values) - {"name", "title", "source", "input", "output"}))
     if unknown:
         raise SpecError(f"{path} has the unknown keys {unknown}; see docs/conventions.md")
@@ -103,7 +103,7 @@ def named(name: str) -> Convention:
 
     Raises:
         SettingError: no such name; the message lists them.
-        SpecError: a file that is no declaration.
+        SpecError: a file that is not a declaration.
     """
     if Path(name).suffix.lower() in (".yaml", ".yml", ".json"):
         return read_declaration(name)

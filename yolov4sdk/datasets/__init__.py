@@ -1,4 +1,4 @@
-"""Readers and writers of YOLO, COCO and PASCAL VOC labels, without torch."""
+"""Readers and writers of YOLO, COCO and VOC labels, without torch."""
 
 from __future__ import annotations
 

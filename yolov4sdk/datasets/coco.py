@@ -205,7 +205,7 @@ def _corners(annotation: _Entry) -> tuple[float, float, float, float]:
         return x, y, x + w, y + h
     shapes = annotation.get("segmentation")
     if not isinstance(shapes, list) or not shapes:
-        given = "a mask that is no polygon" if shapes else "no segmentation"
+        given = "a mask that is not a polygon" if shapes else "no segmentation"
         raise annotation.error(f"it has no bbox and {given}; give it a bbox")
     points = [n for polygon in shapes for n in annotation.numbers(polygon, "segmentation")]
     if len(points) < 4 or len(points) % 2:

@@ -1,4 +1,4 @@
-"""The size and the orientation of an image file from its header alone."""
+"""The size and the orientation of an image file from its header."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def image_header(path: Path) -> Header:
 
     Raises:
         ImageNotFoundError: no such file.
-        ImageDecodeError: the file is no image, or a broken one.
+        ImageDecodeError: the file is not an image, or a broken one.
     """
     try:
         with path.open("rb") as file:

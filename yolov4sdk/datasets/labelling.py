@@ -23,7 +23,7 @@ def as_datasets(
 ) -> list[DetectionDataset]:
     """Detections as labels: a training split and, where there are enough images, a val split.
 
-    Boxes are cleaned as those of any data set. An image's split depends on its name alone, as
+    Boxes are cleaned as those of any data set. An image's split depends only on its name, as
     far as the share allows, and both splits get images with and without objects.
 
     Args:

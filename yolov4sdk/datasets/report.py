@@ -45,7 +45,7 @@ class DatasetReport:
     wrong_sizes: int = 0
     """Images left out: the size in their label is not theirs, nor in proportion to it."""
     size_slips: int = 0
-    """Images whose label gives another size, but boxes that fit the image alone; kept."""
+    """Images whose label gives another size, but whose boxes fit only the image; kept."""
     unclear_turns: int = 0
     """Images with an EXIF orientation and labels that do not say on which view boxes lie."""
     turned: int = 0

@@ -82,7 +82,7 @@ def file_names(paths: Iterable[Path]) -> dict[Path, str]:
     """A file name for each image; no two have one stem, since labels go by the stem.
 
     Its own name, where that is taken with its folder's name before it, else with a number.
-    White space, a dot in front and bytes that are no UTF-8, which lists of names cannot hold, give
+    White space, a dot in front and bytes that are not UTF-8, which lists of names cannot hold, give
     way.
     """
     names: dict[Path, str] = {}
@@ -108,7 +108,7 @@ def _candidates(path: Path) -> Iterator[str]:
 
 
 def _utf8(text: str) -> str:
-    """A name of a file with "_" for bytes that are no UTF-8: lists and tables cannot hold these."""
+    """A file name with "_" for bytes that are not UTF-8: lists and tables cannot hold these."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\ufffd", "_")
 
 

@@ -38,7 +38,7 @@ _FOLDERS: Final = {
 _OTHERS: Final = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 """Folders of fonts."""
 _EMOJI: Final = 0x2600
-"""From here on fonts with colours are asked."""
+"""From here on fonts with colors are asked."""
 _FIRST: Final = ("notocoloremoji", "notosans-", "notosans", "dejavusans.", "lohit", "loma.")
 """Beginnings of the file names of fonts that are asked first: upright ones without serifs."""
 _LAST: Final = ("bold", "italic", "oblique", "mono", "serif", "condensed", "light", "thin")
@@ -60,7 +60,7 @@ class Picture:
 
     Attributes:
         mask: float32 [H, W], 0 to 1, where there is ink.
-        colors: uint8 BGR [H, W, 3] of what has colours of its own (emoji); black elsewhere.
+        colors: uint8 BGR [H, W, 3] of what has colors of its own (emoji); black elsewhere.
         colored: float32 [H, W], 0 to 1, where these are.
         baseline: rows above the letters' feet.
     """

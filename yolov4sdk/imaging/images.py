@@ -1,6 +1,6 @@
 """One image of any kind to pixels: uint8 BGR [H, W, 3], upright.
 
-Every way in ends here, so that colour order, bit depth and EXIF orientation are the same for a
+Every way in ends here, so that color order, bit depth and EXIF orientation are the same for a
 path, bytes, an array, a PIL image and a tensor. The rules: transparency is dropped, grey becomes
 three equal channels, 16-bit values are divided by 256 (nothing is stretched to the values that an
 image happens to have; PNM is scaled by the maximum that its header states), EXIF orientation is
@@ -69,7 +69,7 @@ def read_image(source: Any, color: Color = "BGR", allow_urls: bool = False) -> P
 
     Raises:
         ImageError: its subclasses say what is wrong with the image.
-        SettingError: a URL that is not allowed, or an unknown colour order.
+        SettingError: a URL that is not allowed, or an unknown color order.
     """
     check_color(color)
     if (encoded := _encoded(source, allow_urls)) is not None:
@@ -189,7 +189,7 @@ def _decode_heif(data: bytes, name: str) -> Pixels:
     reason = "a broken HEIC or AVIF image, or another file"
     try:
         import pillow_heif
-    except ImportError:  # Pillow alone may know AVIF
+    except ImportError:  # Pillow itself may know AVIF
         reason = f"not decodable. {missing}"
     else:
         pillow_heif.register_heif_opener()
@@ -231,7 +231,7 @@ def from_array(array: NDArray[Any], color: Color = "BGR") -> Pixels:
     """An array of one image to uint8 BGR [H, W, 3].
 
     Args:
-        array: [H, W] or [H, W, C]; C = 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha;
+        array: [H, W] or [H, W, C]; C = 1 grey, 2 grey and alpha, 3 color, 4 color and alpha;
             uint8, uint16, bool, or float in 0..1.
         color: channel order for C = 3 and 4.
     """
@@ -261,7 +261,7 @@ def _to_uint8(array: NDArray[Any]) -> Pixels:
         return array.astype(np.uint8) * np.uint8(255)
     if np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array).all():
-            raise NonFiniteImageError("the image has NaN or infinite pixels; mend its source")
+            raise NonFiniteImageError("the image has NaN or infinite pixels; fix its source")
         low, high = float(array.min()), float(array.max())
         if low < 0 or high > 1:
             raise ImageFormatError(
@@ -319,7 +319,7 @@ def is_image_url(text: str) -> bool:
     """Whether a source is the address of an image, by its suffix, and not of a video."""
     try:
         parts = urlsplit(text)
-    except ValueError:  # brackets that are no IPv6 address: a glob
+    except ValueError:  # brackets that are not an IPv6 address: a glob
         return False
     suffix = Path(parts.path).suffix.lower()
     return parts.scheme.lower() in ("http", "https") and suffix in SUFFIXES

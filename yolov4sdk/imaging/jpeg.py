@@ -20,7 +20,7 @@ _SIZE_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the 
 _END_OF_IMAGE: Final = 0xD9
 _START_OF_SCAN: Final = 0xDA
 _STEPS: Final = 10_000
-"""Markers before the size, padding included; more is no picture."""
+"""Markers before the size, padding included; with more it is not a picture."""
 
 
 def decode_scaled(data: bytes, canvas: Size) -> tuple[NDArray[np.uint8], Size] | None:

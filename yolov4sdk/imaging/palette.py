@@ -1,4 +1,4 @@
-"""As many colours as there are classes, as far apart as the eye sees them."""
+"""As many colors as there are classes, as far apart as the eye sees them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 Color = tuple[int, int, int]
 """Blue, green, red, 0 to 255."""
 
-# BGR. Distinct on photographs and for most kinds of colour blindness (Okabe and Ito, 2008).
+# BGR. Distinct on photographs and for most kinds of color blindness (Okabe and Ito, 2008).
 PALETTE: Final = (
     (0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240),
     (178, 114, 0), (0, 94, 213), (167, 121, 204), (60, 60, 220),
 )  # fmt: skip
 _LEVELS: Final = np.linspace(0, 255, 18).round()
 _LIGHTNESS: Final = (0.45, 0.92)
-"""Of the colours added: neither black nor white, which photographs are full of."""
+"""Of the colors added: neither black nor white, which photographs are full of."""
 # Oklab, in which equal distances look equal: linear sRGB to cone responses, and these to L, a, b
 # (Ottosson, 2020, https://bottosson.github.io/posts/oklab/).
 _CONES: Final = np.array(
@@ -39,9 +39,9 @@ _LAB: Final = np.array(
 
 @functools.cache
 def palette(count: int) -> tuple[Color, ...]:
-    """Colours for `count` classes, the first eight of which are `PALETTE`.
+    """Colors for `count` classes, the first eight of which are `PALETTE`.
 
-    Each further one is the colour of a regular grid that is farthest, in Oklab, from all before it
+    Each further one is the color of a regular grid that is farthest, in Oklab, from all before it
     (Gonzalez, 1985); when the grid is used up they begin again.
     """
     grid = np.stack(np.meshgrid(_LEVELS, _LEVELS, _LEVELS), -1).reshape(-1, 3)
@@ -61,7 +61,7 @@ def palette(count: int) -> tuple[Color, ...]:
 
 
 def ink(ground: Color) -> Color:
-    """Black or white, whichever has the higher contrast (WCAG 2.2) on a ground of this colour."""
+    """Black or white, whichever has the higher contrast (WCAG 2.2) on a ground of this color."""
     blue, green, red = (_linear(np.float64(value / 255)) for value in ground)
     luminance = 0.0722 * blue + 0.7152 * green + 0.2126 * red
     bright = (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05)
@@ -69,7 +69,7 @@ def ink(ground: Color) -> Color:
 
 
 def oklab(bgr: NDArray[Any]) -> NDArray[np.float64]:
-    """Lightness 0 to 1, a and b of colours [N, 3], blue, green and red in 0 to 255."""
+    """Lightness 0 to 1, a and b of colors [N, 3], blue, green and red in 0 to 255."""
     lab: NDArray[np.float64] = np.cbrt(_linear(bgr[:, ::-1] / 255) @ _CONES.T) @ _LAB.T
     return lab
 

@@ -124,7 +124,7 @@ def letterbox(
     """Resize an image into its place and pad the rest with grey.
 
     Args:
-        image: uint8 [H, W, 3], any colour order; its size is `plan.source`, or less: the same
+        image: uint8 [H, W, 3], any color order; its size is `plan.source`, or less: the same
             image decoded at a fraction.
         plan: from `letterbox_plan`.
         out: uint8 [canvas height, canvas width, 3] to write into, for example a row of a batch.
@@ -133,7 +133,7 @@ def letterbox(
         resize: interpolation and grey.
 
     Returns:
-        The canvas, `out` if given; the colour order is the image's.
+        The canvas, `out` if given; the color order is the image's.
     """
     if out is None:
         out = np.empty((*plan.canvas, 3), np.uint8)

@@ -58,7 +58,7 @@ class Found:
 
 _OTHER = "of other kinds (GIF and video are given by themselves)"
 _RESULTS = "written by an earlier run (a glob reads them all the same)"
-_SPECIAL = "that are no regular files"
+_SPECIAL = "that are not regular files"
 _LOOP = "linked folders that lead to what is read already"
 _FOLDERS = "folders that the pattern names (give them without one)"
 

@@ -40,7 +40,7 @@ class Measurement:
 
     Attributes:
         model, backend, precision, batch, size: what really ran.
-        preprocess, network, postprocess: medians; the network's are the runtime alone.
+        preprocess, network, postprocess: medians; the network's are only the runtime's.
         p95, p99: of the network.
         throughput: images a second of the network, by its median.
         end_to_end: images a second of all three.
@@ -109,7 +109,7 @@ class _Loaded:
         return self._pipeline.prepare(self._images, [self._plan] * self.batch)
 
     def infer(self) -> Outputs:
-        """The network alone."""
+        """Only the network."""
         return self._pipeline.run(self.input)
 
     def postprocess(self) -> None:

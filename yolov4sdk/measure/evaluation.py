@@ -138,7 +138,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Detect in every image of a data set and compare with its labels.
 
-    The defaults are the protocol of the authors (spec): images sorted by aspect ratio, the long
+    The defaults are the protocol of the authors: images sorted by aspect ratio, the long
     side resized to `size` (by area when it shrinks), a batch's canvas half a stride larger than
     needed, many labels a box, detections at very low confidence. A graph of fixed size gets
     square letterboxes of its size.

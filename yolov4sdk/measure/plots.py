@@ -194,7 +194,7 @@ def _class_curves(
 
 
 def _confusion_figure(result: EvaluationResult) -> Any:
-    """Counts, and the shares of each row's sum as colours and percents."""
+    """Counts, and the shares of each row's sum as colors and percents."""
     matrix = result.confusion
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     written = len(matrix) <= _MANY

@@ -68,7 +68,8 @@ class Canvases:
         if size < stride or size % stride:
             low = max(size // stride, 1) * stride
             raise SettingError(
-                f"size {size} is no multiple of the stride {stride}; {low} and {low + stride} are"
+                f"size {size} is not a multiple of the stride {stride}; "
+                f"{low} and {low + stride} are"
             )
         return cls(pipeline, size, rectangular and taken.resize.policy != "stretch")
 

@@ -1,7 +1,7 @@
 """Which declaration is that of a foreign file? Those that its shapes allow, tried on pictures.
 
 With labels they are ranked by AP, without by how far detections stay when a picture is mirrored,
-shifted, made smaller or its colours are swapped (`probe_runs.consistency`).
+shifted, made smaller or its colors are swapped (`probe_runs.consistency`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..errors import SettingError, SpecError, YOLOv4Error
 from .classes import SharedClasses, share_classes
 from .metrics import coco_metrics
 from .probe_runs import PLAIN, VIEWS, Reading, consistency, read_pictures
-from .probe_variants import Candidate, coloured, crossed, distinct, resized, same, varied
+from .probe_variants import Candidate, colored, crossed, distinct, resized, same, varied
 
 if TYPE_CHECKING:
     from ..backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -37,7 +37,7 @@ _MARGIN: Final = {"AP": 0.02, "agreement": 0.05}
 _SHARE: Final = 0.1
 """The same as a share of the best score; the larger of the two counts."""
 _LEAST: Final = {"AP": 0.05, "agreement": 0.15}
-"""Below this the best is no detector that works."""
+"""Below this the best is not a detector that works."""
 _GROUPS: Final = 3
 """Readings of the outputs that are followed into the later stages."""
 _CLASSES: Final = (
@@ -165,7 +165,7 @@ def _few(dataset: DetectionDataset, pictures: Sequence[Path], count: int) -> Det
 
 
 class _Probe:
-    """The stages: readings of the outputs, colours and scales, resizing and classes, all again."""
+    """The stages: readings of the outputs, colors and scales, resizing and classes, all again."""
 
     def __init__(
         self, backend: OnnxRuntimeBackend, pictures: Sequence[Path],
@@ -191,7 +191,7 @@ class _Probe:
         ranked = stage([*found, *crossed(found)], 1)
         works = ranked[0].score >= _LEAST[self.measure]
         leaders = _leaders(ranked, _GROUPS if works else len(ranked))
-        ranked = stage([v for one in leaders for v in coloured(one)], 2)
+        ranked = stage([v for one in leaders for v in colored(one)], 2)
         leaders = _leaders(ranked, _GROUPS)
         ranked = stage([v for one in leaders for v in (*resized(one), *self._classes(one))], 3)
         kept = self._finalists(ranked)
@@ -310,7 +310,7 @@ def decide(
     winner = (declared or near)[0].candidate
     if any(one.candidate.pixels != winner.pixels for one in near):
         return winner, (
-            "the pictures do not tell its colours and scale from those of "
+            "the pictures do not tell its colors and scale from those of "
             f"{', '.join(o.candidate.title for o in near if o.candidate.pixels != winner.pixels)}; "
             "the declaration's own are kept"
         )

@@ -30,7 +30,7 @@ _MOST: Final = 1000
 """Candidates of a picture that are suppressed: a wrong reading has hundreds of thousands."""
 _GREY: Final = 114
 _SMALLER: Final = 0.75
-SWAP: Final = "colour swap"
+SWAP: Final = "color swap"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ VIEWS: Final = (
     View("shift", _shift, _unshifted),
     View("scale", _shrink, lambda boxes, height, width: boxes / np.float32(_SMALLER)),
 )
-"""Beside them the colour swap: a run of the plain picture in the other order of channels."""
+"""Beside them the color swap: a run of the plain picture in the other order of channels."""
 
 
 @dataclass

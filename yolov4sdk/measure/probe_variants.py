@@ -1,4 +1,4 @@
-"""Declarations with other inputs: colours, scales, ways of resizing."""
+"""Declarations with other inputs: colors, scales, ways of resizing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def pixels(self) -> Any:
-        """What it makes of colours."""
+        """What it makes of colors."""
         taken = self.contract.input
         return taken.color, taken.scale, taken.mean, taken.std
 
@@ -87,7 +87,7 @@ def crossed(found: Sequence[Candidate]) -> list[Candidate]:
     return made
 
 
-def coloured(one: Candidate) -> list[Candidate]:
+def colored(one: Candidate) -> list[Candidate]:
     """With the usual scales and means, in both orders of channels."""
     taken = one.contract.input
     ways: Sequence[Mapping[str, Any]] = ({},) if taken.dtype == "uint8" else ({}, *_NORMALISED)

@@ -52,7 +52,7 @@ def load_checkpoint(path: str | Path) -> Model:
         tensors = _safetensors().load_file(path)
     except Exception as error:  # safetensors raises its own error type and OSError
         raise ForeignFileError(
-            f"{path} is no readable safetensors file: {str(error)[:200]}"
+            f"{path} is not a readable safetensors file: {str(error)[:200]}"
         ) from error
     check_weights(model, tensors, str(path))
     model.load_state_dict(tensors, assign=True)

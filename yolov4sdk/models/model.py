@@ -88,7 +88,7 @@ class Model(nn.Module):
         """Images [B, 3, H, W], RGB in 0..1 -> for each level [B, na, ny, nx, 5+nc] (logits).
 
         Raises:
-            InputSizeError: H or W is no multiple of the largest stride.
+            InputSizeError: H or W is not a multiple of the largest stride.
         """
         self.spec.check_size([int(side) for side in images.shape[-2:]])
         outputs: list[Any] = []

@@ -163,7 +163,7 @@ def _module_tensors(module: Stub, path: Path) -> tuple[dict[str, Tensor], dict[s
         prefix, stub = pending.pop()
         where = f"{path}: {prefix[:80] or 'the model'}"
         if not isinstance(stub, Stub) or len(prefix) > KEY_LENGTH:
-            raise ForeignFileError(f"{where} is no tree of modules")
+            raise ForeignFileError(f"{where} is not a tree of modules")
         found = [stub.__dict__.get(name, {}) for name in ("_parameters", "_buffers", "_modules")]
         transient = stub.__dict__.get("_non_persistent_buffers_set", set())
         if not all(isinstance(part, dict) for part in found) or not isinstance(transient, set):
@@ -242,7 +242,7 @@ def _names(module: Stub | None, nc: int, path: Path) -> tuple[str, ...]:
     found = None if module is None else module.__dict__.get("names")
     if isinstance(found, dict):
         if set(map(type, found)) not in ({int}, {str}, set()):
-            raise NamesError(f"{path}: the ids of its names are no integers; give --names")
+            raise NamesError(f"{path}: the ids of its names are not integers; give --names")
         found = [found[k] for k in sorted(found)]
     if not isinstance(found, list | tuple):
         return default_names(nc)

@@ -116,14 +116,14 @@ class Machine:
         if type(target) is list:
             target.extend(items)
         elif type(target) is not Stub:  # what foreign containers hold is of no interest
-            raise malformed("items for what is no list")
+            raise malformed("items for what is not a list")
 
     def _set_items(self, items: Sequence[Any]) -> None:
         target = self._stack[-1]
         if type(target) is Stub:
             return
         if type(target) not in (dict, OrderedDict) or len(items) % 2:
-            raise malformed("entries for what is no mapping")
+            raise malformed("entries for what is not a mapping")
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[cheap_key(key)] = value
 
@@ -137,7 +137,7 @@ class Machine:
     def _add_items(self) -> None:
         items, target = self._above_mark(), self._stack[-1]
         if type(target) is not set:
-            raise malformed("members for what is no set")
+            raise malformed("members for what is not a set")
         target.update(map(cheap_key, items))
 
     # -- names, calls and storages -----------------------------------------------------------
@@ -165,7 +165,7 @@ class Machine:
                 raise malformed(f"more than {TENSORS:,} tensors, or texts encoded again and again")
             self._push_new(made)
         else:
-            raise malformed(f"a call of what is no function ({type(function).__name__})")
+            raise malformed(f"a call of what is not a function ({type(function).__name__})")
 
     def _build(self) -> None:
         """State for the object below it: attributes of a stub; nothing else has any."""

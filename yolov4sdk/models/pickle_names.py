@@ -123,7 +123,7 @@ def find(module: Any, name: Any, source: str) -> Maker | Kind | StorageKind:
         source: what to call the file in messages.
     """
     if not isinstance(module, str) or not isinstance(name, str):
-        raise malformed("a name that is no text")
+        raise malformed("a name that is not a text")
     if (module, name) in MAKERS:
         return MAKERS[module, name]
     if module in ("torch", "torch.storage") and name in DTYPES:
@@ -186,13 +186,13 @@ def _ordered_dict(items: Any = ()) -> OrderedDict[Any, Any]:
     if type(items) not in (list, tuple) or not all(
         type(pair) in (list, tuple) and len(pair) == 2 for pair in items
     ):
-        raise malformed("an OrderedDict of what are no pairs")
+        raise malformed("an OrderedDict of what are not pairs")
     return OrderedDict((cheap_key(key), value) for key, value in items)
 
 
 def _set(items: Any = ()) -> set[Any]:
     if type(items) not in (list, tuple):
-        raise malformed("a set of what is no list")
+        raise malformed("a set of what is not a list")
     return set(map(cheap_key, items))
 
 

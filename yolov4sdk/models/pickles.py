@@ -62,7 +62,7 @@ def load_pickled(path: str | Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         raise ForeignFileError(
-            f"{path} is no checkpoint that is read here: {error}; it may be damaged or hostile"
+            f"{path} is not a checkpoint that is read here: {error}; it may be damaged or hostile"
         ) from error
     # A damaged file can fail in any of these ways.
     except (
@@ -70,7 +70,7 @@ def load_pickled(path: str | Path) -> Any:
         RuntimeError, NotImplementedError, struct.error, OSError,
     ) as error:  # fmt: skip
         raise ForeignFileError(
-            f"{path} is no readable checkpoint of torch.save "
+            f"{path} is not a readable checkpoint of torch.save "
             f"({type(error).__name__}: {str(error)[:200]}); it may be damaged or of another kind"
         ) from error
 
@@ -147,7 +147,7 @@ def _load_legacy(path: Path) -> Any:
     with path.open("rb") as file:
         if file.read(1) != b"\x80" or file.seek(0) != 0:
             raise ForeignFileError(
-                f"{path} is no checkpoint of torch.save; a .safetensors, .onnx or .weights file "
+                f"{path} is not a checkpoint of torch.save; a .safetensors, .onnx or .weights file "
                 "is read by its own suffix"
             )
         if machine.load(file) != LEGACY_MAGIC:

@@ -1,1 +1,1 @@
-"""What is done with boxes after the network: suppression, tiles, tracks, regions."""
+"""Boxes after the network: suppression, tiles, tracks, regions."""

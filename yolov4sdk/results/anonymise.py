@@ -15,7 +15,7 @@ from ..errors import SettingError, TensorError
 How = Literal["blur", "pixelate"]
 
 CELLS: Final = 8
-"""What is left of a box: its mean colours on a grid of this many cells along the longer side."""
+"""What is left of a box: its mean colors on a grid of this many cells along the longer side."""
 
 
 def anonymise(
@@ -28,7 +28,7 @@ def anonymise(
 ) -> NDArray[np.uint8]:
     """A copy of the image in which the boxes of some classes cannot be recognised.
 
-    Each box is reduced to at most 8 x 8 mean colours first, so that no filter brings more back;
+    Each box is reduced to at most 8 x 8 mean colors first, so that no filter brings more back;
     "blur" then smooths them. What the detector does not find stays visible.
 
     Args:

@@ -33,7 +33,7 @@ def nms(
     """Keep the best boxes of one image.
 
     Greedy: the best box stays and removes every lesser one of its class that overlaps it by more
-    than `iou`. The answer depends on this image alone, and on no clock.
+    than `iou`. The answer depends only on this image, and on no clock.
 
     Args:
         boxes: float32 [N, 4], xyxy.
@@ -45,7 +45,7 @@ def nms(
         max_det: at most this many are kept.
         classes: class ids to keep; a box's best class is found before this filter.
         agnostic: boxes of different classes remove one another too.
-        multi_label: a box is a candidate for every class above `conf`, not for its best alone.
+        multi_label: a box is a candidate for every class above `conf`, not only for its best.
 
     Returns:
         Boxes [M, 4], scores [M], class ids [M], best first; equal scores in the order of the rows.
@@ -147,7 +147,7 @@ def _greedy(
 ) -> NDArray[np.int64]:
     """Indices that stay, of boxes sorted best first.
 
-    Each box that stays is compared with the lesser ones of its class alone, and the work ends with
+    Each box that stays is compared only with the lesser ones of its class, and the work ends with
     max_det of them: the time grows as max_det x N / classes at most. Classes are grouped, not told
     apart by shifted coordinates: a shift costs float32 digits.
     """

@@ -28,7 +28,7 @@ class Thresholds:
         classes: names or ids to report; None is all.
     """
 
-    conf: Any = field(default=0.25, metadata=about("Least score of a detection."))
+    conf: Any = field(default=0.25, metadata=about("Least score.", low=0, high=1))
     iou: float | None = field(
         default=None,
         metadata=about("Overlap above which the lesser box goes.", low=0, high=1, shown="0.45"),

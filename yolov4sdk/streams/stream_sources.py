@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from numpy.typing import NDArray
 
 from ..backends import Backend, Outputs
-from ..backends.base import ContextManager, lanes
+from ..backends.base import ContextManager, replicas
 from ..errors import SettingError, VideoDecodeError, VideoNotFoundError
 from ..imaging.images import SUFFIXES, is_image_url, public_url
 from ..system.arguments import whole_number
@@ -142,7 +142,7 @@ def open_stream(
     readers = [open_source(s, stride=stride, **options) for s in sources]
     # A live picture is wanted soon: all threads for it, and none waits for another's.
     live = any(reader.live for reader in readers)
-    backend, count = (detector.backend, 1) if live else lanes(detector.backend)
+    backend, count = (detector.backend, 1) if live else replicas(detector.backend)
     in_turn = copy(detector)
     in_turn.backend = _InTurn(backend, count)
     return Stream(lambda images: in_turn(images, **overrides), readers, batch, count)

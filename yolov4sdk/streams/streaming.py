@@ -64,11 +64,11 @@ class Stream(ContextManager):
 
     def __init__(
         self, detect: Callable[[list[Pixels]], list[Detections]], sources: Sequence[Reader],
-        batch: int, lanes: int,
+        batch: int, replicas: int,
     ) -> None:  # fmt: skip
         self.sources = tuple(sources)
         # A function, not a method: threads that held the Stream would keep it alive for ever.
-        self._frames = _frames(detect, self.sources, batch, lanes)
+        self._frames = _frames(detect, self.sources, batch, replicas)
 
     def __iter__(self) -> Stream:
         return self
@@ -85,7 +85,7 @@ def _frames(
     detect: Callable[[list[Pixels]], list[Detections]],
     readers: Sequence[Reader],
     batch: int,
-    lanes: int,
+    replicas: int,
 ) -> Generator[Frame]:
     """The whole pipeline. A failed source's error is raised when the other sources have ended."""
 
@@ -100,7 +100,7 @@ def _frames(
     feeds = [_Feed(i, reader, batch, changed) for i, reader in enumerate(readers)]
     # One worker more than the network takes at a time, for letterbox and NMS, and a batch for each
     # keep it busy while the caller works; a live source's batches would grow old.
-    workers = lanes + 1
+    workers = replicas + 1
     number = 0 if any(reader.live for reader in readers) else workers
     results = ahead(run, _batches(feeds, batch, changed), number, workers)
     try:
@@ -191,7 +191,7 @@ class _Feed:
             for picture in pictures:
                 if not self._put(picture):
                     break
-                del picture  # the queue's alone
+                del picture  # only the queue holds it
         except BaseException as error:  # raised again in the caller's thread
             logger.info("%s failed: %s", self.reader.name, error)
             self.error = error

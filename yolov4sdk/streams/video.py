@@ -159,7 +159,7 @@ class ImageSequence:
         self._stride, self._stopped = stride, False
 
     def __iter__(self) -> Generator[Picture]:
-        """Every `stride`-th picture; files that are no images are skipped, counted and logged.
+        """Every `stride`-th picture; files that are not images are skipped, counted and logged.
 
         Raises:
             ImageError: none of them is an image; the last one's error.
@@ -244,7 +244,7 @@ def open_container(
 
 
 def video_stream(container: InputContainer) -> Any:
-    """The first video of a file; a cover picture, which libav lists as one, is none."""
+    """The first video of a file; a cover picture, which libav lists as one, is not."""
     cover = import_av().stream.Disposition.attached_pic
     return next((s for s in container.streams.video if not s.disposition & cover), None)
 

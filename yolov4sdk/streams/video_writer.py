@@ -116,7 +116,7 @@ class VideoWriter:
         # Fast: the network is to have the processor. 23 is x264's usual quality.
         options = {"preset": "veryfast", "crf": "23"} if encoder == "libx264" else {}
         self._stream = self._container.add_stream(encoder, rate=self._rate, options=options)
-        # 4:2:0 colour needs even sides.
+        # 4:2:0 color needs even sides.
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, CLOCK)

@@ -18,7 +18,7 @@ def number(name: str, value: Any) -> float:
     """A float from a number or its text.
 
     Raises:
-        SettingError: it is none.
+        SettingError: it is not.
     """
     if not isinstance(value, bool | np.bool_ | bytes) and getattr(value, "shape", ()) == ():
         try:
@@ -32,7 +32,7 @@ def whole_number(name: str, value: Any) -> int:
     """An int from a number without a fraction, or its text.
 
     Raises:
-        SettingError: it is none.
+        SettingError: it is not.
     """
     if type(value) is int:
         return value
@@ -49,7 +49,7 @@ def flag(name: str, value: Any) -> bool:
     """A bool from True, False, 1 or 0.
 
     Raises:
-        SettingError: it is none of these.
+        SettingError: it is not one of these.
     """
     if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
@@ -60,7 +60,7 @@ def text(name: str, value: Any) -> str:
     """A text as it is.
 
     Raises:
-        SettingError: it is none.
+        SettingError: it is not.
     """
     if isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""What the CUDA driver says of this machine, asked by its C functions alone.
+"""What the CUDA driver says of this machine, asked only by its C functions.
 
 No package is needed, and a machine without a driver is an answer, not a crash: libraries that
 are told to use a GPU which is not there end the process on some systems.

@@ -53,7 +53,7 @@ def load_yaml(path: str | Path, error: Raised, texts: bool = False) -> Any:
             as False, 1.1, 7 and None.
 
     Raises:
-        error: it cannot be read, is no YAML, has a key twice, or lies beyond the bounds; aliases
+        error: it cannot be read, is not YAML, has a key twice, or lies beyond the bounds; aliases
             count as often as they are named.
         MissingExtraError: PyYAML is not installed.
     """
@@ -144,7 +144,7 @@ def _check_keys(entries: list[tuple[Any, Any]]) -> None:
 
 
 def parse_json(text: str | bytes, source: str, error: Raised, limit: int = JSON_BYTES) -> Any:
-    """Values from JSON; NaN and Infinity are none.
+    """Values from JSON; NaN and Infinity are refused.
 
     Args:
         text: UTF-8 where bytes.
@@ -200,7 +200,7 @@ def plain(value: Any) -> Any:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _first(error: BaseException) -> str:

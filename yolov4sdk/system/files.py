@@ -75,7 +75,7 @@ def _place(temporary: Path, target: Path) -> None:
 def printable(text: object) -> str:
     """A path or message as text that every file and terminal takes.
 
-    Bytes of a file name that are no UTF-8 become escapes: `caf\\xe9.jpg`.
+    Bytes of a file name that are not UTF-8 become escapes: `caf\\xe9.jpg`.
     """
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

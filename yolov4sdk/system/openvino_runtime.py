@@ -57,7 +57,7 @@ class _Stack(ctypes.Structure):
 @contextmanager
 def kept_signal_stack() -> Iterator[None]:
     """Leave the thread's alternate signal stack as it was; see sigaltstack(2)."""
-    if sys.platform != "linux":  # OpenVINO changes it on Linux alone
+    if sys.platform != "linux":  # OpenVINO changes it only on Linux
         yield
         return
     libc, before = ctypes.CDLL(None), _Stack()

@@ -26,7 +26,7 @@ class Declaration:
 
     Attributes:
         help: one sentence.
-        low, high: least and largest number, both allowed; None is no limit.
+        low, high: least and largest number, both allowed; None is unlimited.
         panel: heading under which the command's help lists it.
         names: its spellings on the command line, where they are not the field's name.
         metavar: the form of its value on the command line.
@@ -64,7 +64,7 @@ class Option(NamedTuple):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that are allowed; () where it is no choice among words."""
+        """The words that are allowed; () where it is not a choice among words."""
         return tuple(
             w for kind in self.kinds if get_origin(kind) is Literal for w in get_args(kind)
         )
@@ -109,27 +109,36 @@ def check(options: Any) -> None:
     """
     own = {entry.name for entry in fields(options)}
     kind: Any = type(options)
-    for entry in options_of(kind):
-        value: Any = getattr(options, entry.name) if entry.name in own else None
-        if entry.name not in own or (value is None and entry.optional):
-            continue
-        numbers = {int, float} & set(entry.kinds)
-        if entry.words and value not in entry.words:
-            raise SettingError(
-                f"{entry.name} must be one of {', '.join(entry.words)}, got {value!r}"
-            )
-        if numbers and not _is_number(value, float in numbers, entry.declared):
-            wanted = _range(float in numbers, entry.declared)
-            raise SettingError(f"{entry.name} must be {wanted}, got {value!r}")
-        if numbers and type(value) not in (int, float):
-            number = float(value) if float in numbers else int(value)
-            object.__setattr__(options, entry.name, number)
-        if entry.kinds == (bool,) and not isinstance(value, bool):
-            raise SettingError(f"{entry.name} must be true or false, got {value!r}")
+    for option in options_of(kind):
+        if option.name in own:
+            value = getattr(options, option.name)
+            if (right := checked(option, value)) is not value:
+                object.__setattr__(options, option.name, right)
+
+
+def checked(option: Option, value: Any) -> Any:
+    """A value of an option; numpy's numbers become Python's.
+
+    Raises:
+        SettingError: a wrong type, or a word or a number that is not allowed.
+    """
+    if value is None and option.optional:
+        return value
+    name, numbers = option.name, {int, float} & set(option.kinds)
+    if option.words and value not in option.words:
+        raise SettingError(f"{name} must be one of {', '.join(option.words)}, got {value!r}")
+    if numbers and not _is_number(value, float in numbers, option.declared):
+        wanted = _range(float in numbers, option.declared)
+        raise SettingError(f"{name} must be {wanted}, got {value!r}")
+    if option.kinds == (bool,) and not isinstance(value, bool):
+        raise SettingError(f"{name} must be true or false, got {value!r}")
+    if numbers and type(value) not in (int, float):
+        return float(value) if float in numbers else int(value)
+    return value
 
 
 def _is_number(value: Any, real: bool, declared: Declaration) -> bool:
-    """Whether it is a number of the right kind (a bool is none) within its limits; NaN is not."""
+    """Whether it is a number of the right kind (a bool is not) within its limits; NaN is not."""
     if isinstance(value, bool) or not isinstance(value, Real if real else Integral):
         return False
     low, high, number = declared.low, declared.high, float(value)

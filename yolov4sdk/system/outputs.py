@@ -28,7 +28,7 @@ _NAME_BYTES: Final = 240
 """Of a result's name without suffix: file systems take 255 bytes."""
 
 
-class Outputs:
+class OutputFiles:
     """The files that one run writes.
 
     Args:
@@ -39,7 +39,7 @@ class Outputs:
 
     Raises:
         SettingError: a file is there already.
-        OutputError: what should be a folder is none.
+        OutputError: what should be a folder is not.
     """
 
     def __init__(

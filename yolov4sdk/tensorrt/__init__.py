@@ -1,4 +1,4 @@
-"""TensorRT engines: built from ONNX files, with a sidecar that says what they are.
+"""TensorRT engines: built from ONNX files, each described by a sidecar.
 
 Importing this package loads no TensorRT.
 """

@@ -18,7 +18,7 @@ from ..system.cuda_driver import gpus, require_gpu
 from ..system.files import atomic_write
 from .build_log import Progress, Record, clean, logger_of, monitor_of
 from .flavour import Flavour
-from .layers import Layer, check_precision, layers_of_json, layers_of_log
+from .layers import EngineLayer, check_precision, layers_of_json, layers_of_log
 from .options import EngineOptions, Profile
 
 AMPERE_PLUS = "8.0+"
@@ -45,7 +45,7 @@ class Built:
     version: str
     capabilities: tuple[str, ...]
     profile: Profile
-    layers: tuple[Layer, ...]
+    layers: tuple[EngineLayer, ...]
     convolutions: dict[str, int]
     seconds: float
 
@@ -129,13 +129,13 @@ class _Job:
         if not parser.parse(self.file.read_bytes()):
             problems = [parser.get_error(i) for i in range(parser.num_errors)]
             if not problems or not any(problem.node_operator() for problem in problems):
-                raise ForeignFileError(f"{self.file} is no ONNX file: {self.record.reason()}")
+                raise ForeignFileError(f"{self.file} is not an ONNX file: {self.record.reason()}")
             raise ExportError(
                 f"{self.flavour.title} cannot import {self.file.name}: "
                 + "; ".join(_node_error(problem) for problem in problems[:5])
             )
         if not network.num_outputs:  # the parser takes some files of other kinds for empty graphs
-            raise ForeignFileError(f"{self.file} is no ONNX file, or one without outputs")
+            raise ForeignFileError(f"{self.file} is not an ONNX file, or one without outputs")
         if not self.flavour.nms:
             for index in range(network.num_layers):
                 layer = network.get_layer(index)
@@ -192,7 +192,7 @@ class _Job:
             cache = config.create_timing_cache(known.read_bytes() if known.is_file() else b"")
             if cache is None or not config.set_timing_cache(cache, False):
                 raise SettingError(
-                    f"{known} is no timing cache of {self.flavour.title} {trt.__version__}; "
+                    f"{known} is not a timing cache of {self.flavour.title} {trt.__version__}; "
                     "delete it or name another file"
                 )
         return config
@@ -217,7 +217,7 @@ class _Job:
             with atomic_write(file) as temporary:
                 temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
 
-    def inspect(self, engine: bytes) -> list[Layer]:
+    def inspect(self, engine: bytes) -> list[EngineLayer]:
         """The layers, as the inspector says them; without a GPU, as the build logged them."""
         if gpus() and not self.flavour.portable:
             runtime = self.trt.Runtime(self.logger)

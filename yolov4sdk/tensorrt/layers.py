@@ -24,7 +24,7 @@ DATATYPES: Final = (  # in this order: "BFloat16" holds "Float"
 
 
 @dataclass(frozen=True)
-class Layer:
+class EngineLayer:
     """One layer of a built engine.
 
     Attributes:
@@ -52,15 +52,15 @@ class Layer:
         return re.search(rf"(?<![\w./]){re.escape(node)}(?![\w./])", self.name) is not None
 
 
-def layers_of_json(text: str) -> list[Layer]:
+def layers_of_json(text: str) -> list[EngineLayer]:
     """Read `EngineInspector.get_engine_information` in JSON, of TensorRT 10 and 11."""
     layers = []
     for entry in json.loads(text)["Layers"]:
         if isinstance(entry, str):  # built with names only
-            layers.append(Layer(entry, "", frozenset(), frozenset(), frozenset()))
+            layers.append(EngineLayer(entry, "", frozenset(), frozenset(), frozenset()))
             continue
         layers.append(
-            Layer(
+            EngineLayer(
                 entry["Name"],
                 entry.get("LayerType", ""),
                 _precisions(map(_datatype, entry.get("Inputs", []))),
@@ -71,7 +71,7 @@ def layers_of_json(text: str) -> list[Layer]:
     return layers
 
 
-def layers_of_log(text: str) -> list[Layer]:
+def layers_of_log(text: str) -> list[EngineLayer]:
     """Read the table that a build writes into its log: the inspector needs a GPU, this does not."""
     layers = []
     for line in text.splitlines():
@@ -83,7 +83,7 @@ def layers_of_log(text: str) -> list[Layer]:
         inputs = inputs.partition(", Constants: ")[0]
         outputs, _, tail = outputs.partition(", TacticName: ")
         layers.append(
-            Layer(
+            EngineLayer(
                 name,
                 kind,
                 _precisions(DATATYPE.findall(inputs)),
@@ -94,19 +94,19 @@ def layers_of_log(text: str) -> list[Layer]:
     return layers
 
 
-def kernels(layers: Sequence[Layer]) -> int:
+def kernels(layers: Sequence[EngineLayer]) -> int:
     """How many layers start something on the device."""
     return sum(layer.kind not in NO_KERNEL for layer in layers)
 
 
-def precision_table(layers: Sequence[Layer]) -> dict[str, int]:
+def precision_table(layers: Sequence[EngineLayer]) -> dict[str, int]:
     """Layers by precision, the most first; layers that start no kernel are left out."""
     counts = Counter(layer.precision for layer in layers if layer.kind not in NO_KERNEL)
     return dict(counts.most_common())
 
 
 def check_precision(
-    layers: Sequence[Layer],
+    layers: Sequence[EngineLayer],
     convolutions: Sequence[str],
     asked: str,
     name: str,

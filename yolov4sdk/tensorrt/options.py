@@ -64,7 +64,7 @@ class Profile:
             size = (least, spec.input_size, spec.input_size)
         elif not spec.dynamic_size and set(size) != {spec.input_size}:
             raise SettingError(
-                f"this graph takes {spec.input_size} (height, width) alone, so a profile of "
+                f"this graph takes {spec.input_size} (height, width) only, so a profile of "
                 f"{tuple(size)} does not fit; export with `--dynamic`"
             )
         if len(batch) != 3 or len(size) != 3:

@@ -155,7 +155,7 @@ def parse_cfg(text: str, source: str = "the cfg") -> list[Section]:
     behind a value starts a comment too.
 
     Raises:
-        ModelConfigError: a section that is not known here, or a line that is none of these.
+        ModelConfigError: a section that is not known here, or a line that is not one of these.
     """
     if len(text) > CFG_BYTES:
         raise ModelConfigError(f"{source} has more than {CFG_BYTES:,} bytes; is it a cfg?")

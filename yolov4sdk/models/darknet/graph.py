@@ -13,7 +13,7 @@ from ...system.bounds import CHANNELS, PARAMETERS
 from .cfg import Section, failure, parse_cfg
 from .heads import HEADS
 from .keys import READ, check_keys
-from .layers import GLOBAL, Convolution, Head, Layer, Weighted
+from .layers import GLOBAL, Convolution, DarknetLayer, Head, Weighted
 from .sections import SECTIONS, Builder
 
 BUILDERS: Final[Mapping[str, Builder]] = {**SECTIONS, **HEADS}
@@ -36,7 +36,7 @@ class Graph:
     text: str
     size: tuple[int, int]
     multiple: int
-    layers: tuple[Layer, ...]
+    layers: tuple[DarknetLayer, ...]
     heads: tuple[Head, ...]
 
     @property
@@ -80,7 +80,7 @@ def load_graph(text: str, source: str = "the cfg") -> Graph:
     check_keys(net)
     if net.integer("channels", 3) != 3:
         raise failure(net, "channels", f"must be 3 (RGB), got {net.text('channels', '')}")
-    layers: list[Layer] = []
+    layers: list[DarknetLayer] = []
     for section in sections:
         check_keys(section)
         layers.append(BUILDERS[section.kind](section, layers))
@@ -98,7 +98,7 @@ def load_graph(text: str, source: str = "the cfg") -> Graph:
     )
 
 
-def _check_parameters(source: str, layers: Sequence[Layer]) -> None:
+def _check_parameters(source: str, layers: Sequence[DarknetLayer]) -> None:
     count = sum(
         conv.channels * (conv.c_in // conv.groups) * conv.size**2
         for conv in layers
@@ -131,9 +131,9 @@ def _essence(sections: Sequence[Section]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _check_heads(source: str, layers: Sequence[Layer], heads: Sequence[Head]) -> None:
+def _check_heads(source: str, layers: Sequence[DarknetLayer], heads: Sequence[Head]) -> None:
     if not heads:
-        raise ModelConfigError(f"{source}: no [yolo] or [region] section, so it is no detector")
+        raise ModelConfigError(f"{source}: no [yolo] or [region] section, so it is not a detector")
     for name in ("kind", "classes", "new_coords"):
         if len({getattr(head, name) for head in heads}) > 1:
             found = ", ".join(f"{getattr(h, name)} ({h.where})" for h in heads)

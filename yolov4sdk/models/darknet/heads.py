@@ -8,24 +8,24 @@ from typing import Final
 from ...errors import ModelConfigError
 from ...system.bounds import ANCHORS, CLASSES, PIXELS, brief
 from .cfg import Section, failure
-from .layers import Convolution, Head, HeadKind, Layer
+from .layers import Convolution, DarknetLayer, Head, HeadKind
 from .sections import Builder
 
 
-def _yolo(section: Section, layers: Sequence[Layer]) -> Head:
+def _yolo(section: Section, layers: Sequence[DarknetLayer]) -> Head:
     return _head(section, layers, "yolo", 5, section.flag("new_coords"), _anchors(section))
 
 
-def _gaussian(section: Section, layers: Sequence[Layer]) -> Head:
+def _gaussian(section: Section, layers: Sequence[DarknetLayer]) -> Head:
     return _head(section, layers, "Gaussian_yolo", 9, False, _anchors(section))
 
 
-def _region(section: Section, layers: Sequence[Layer]) -> Head:
+def _region(section: Section, layers: Sequence[DarknetLayer]) -> Head:
     """Its anchors are in cells."""
     if section.integer("coords", 4) != 4:
         raise failure(section, "coords", f"must be 4, got {section.text('coords', '')}")
     if not section.flag("softmax"):
-        raise failure(section, "softmax", "must be 1: without it the classes are no probabilities")
+        raise failure(section, "softmax", "must be 1: without it the classes are not probabilities")
     stride = float(layers[-1].stride) if layers else 1.0
     cells = _anchors(section)
     return _head(
@@ -35,7 +35,7 @@ def _region(section: Section, layers: Sequence[Layer]) -> Head:
 
 def _head(
     section: Section,
-    layers: Sequence[Layer],
+    layers: Sequence[DarknetLayer],
     kind: HeadKind,
     values: int,
     new_coords: bool,

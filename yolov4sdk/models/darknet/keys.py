@@ -1,7 +1,7 @@
 """Which keys of a Darknet section matter: the only place that decides what may be ignored.
 
 A key is read, or allowed at the one value that changes nothing, or ignored because it steers
-training, drawing or non-maximum suppression alone. Any other key is an error.
+only training, drawing or non-maximum suppression. Any other key is an error.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def check_keys(section: Section) -> None:
             raise failure(
                 section,
                 key,
-                f"is supported at {neutral[key]:g} alone, got {option.value!r}{missing}",
+                f"is supported only at {neutral[key]:g}, got {option.value!r}{missing}",
             )
         if missing and key not in neutral:
             raise failure(section, key, f"is not supported{missing}")

@@ -11,7 +11,7 @@ GLOBAL: Final = Fraction(0)
 
 
 @dataclass(frozen=True)
-class Layer:
+class DarknetLayer:
     """What every layer has.
 
     Attributes:
@@ -30,7 +30,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Convolution(Layer):
+class Convolution(DarknetLayer):
     """Convolution, batch normalisation or bias, activation; `step` is its own stride."""
 
     size: int
@@ -49,7 +49,7 @@ class Convolution(Layer):
 
 
 @dataclass(frozen=True)
-class Pool(Layer):
+class Pool(DarknetLayer):
     """Pooling; `padding` is that of both sides together, the odd cell right and below."""
 
     size: int
@@ -68,12 +68,12 @@ class AveragePool(Pool):
 
 
 @dataclass(frozen=True)
-class GlobalAverage(Layer):
+class GlobalAverage(DarknetLayer):
     """The mean of each channel."""
 
 
 @dataclass(frozen=True)
-class Route(Layer):
+class Route(DarknetLayer):
     """Concatenation of part `group_id` of `groups` of each source's channels."""
 
     groups: int
@@ -81,7 +81,7 @@ class Route(Layer):
 
 
 @dataclass(frozen=True)
-class Shortcut(Layer):
+class Shortcut(DarknetLayer):
     """Sum of its sources, then an activation.
 
     The first source sets the channels; of another the first of them are added, as many as both
@@ -103,7 +103,7 @@ class Shortcut(Layer):
 
 
 @dataclass(frozen=True)
-class Scale(Layer):
+class Scale(DarknetLayer):
     """Product of a map and of something that scales it, then an activation.
 
     The first source scales the second: cell by cell ([sam]), by channel (a map of one cell), or
@@ -114,7 +114,7 @@ class Scale(Layer):
 
 
 @dataclass(frozen=True)
-class Reorg(Layer):
+class Reorg(DarknetLayer):
     """Cells of `step` x `step` become channels; `mixed` in the order of [reorg], not [reorg3d]."""
 
     step: int
@@ -122,12 +122,12 @@ class Reorg(Layer):
 
 
 @dataclass(frozen=True)
-class Nothing(Layer):
+class Nothing(DarknetLayer):
     """A section that only training needs; its output is its source."""
 
 
 @dataclass(frozen=True)
-class Upsample(Layer):
+class Upsample(DarknetLayer):
     """Nearest-neighbour upsampling."""
 
     factor: int
@@ -137,7 +137,7 @@ HeadKind = Literal["yolo", "region", "Gaussian_yolo"]
 
 
 @dataclass(frozen=True)
-class Head(Layer):
+class Head(DarknetLayer):
     """[yolo], [region] or [Gaussian_yolo]; its source is the convolution whose map it decodes.
 
     Attributes:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from .graph import Graph
-from .layers import Convolution, Layer, MaxPool, Route, Shortcut
+from .layers import Convolution, DarknetLayer, MaxPool, Route, Shortcut
 
 POOLS: Final = (5, 9, 13)
 """Kernels of the pyramid pooling."""
 
-Kind = TypeVar("Kind", bound=Layer)
+Kind = TypeVar("Kind", bound=DarknetLayer)
 Pair = tuple[Convolution, Convolution]
 """The 1x1 and the 3x3 convolution of a bottleneck."""
 
@@ -172,7 +172,7 @@ class Matcher:
             index = layer.sources[0]
         return index
 
-    def before(self, layer: Layer) -> int:
+    def before(self, layer: DarknetLayer) -> int:
         """What a layer with one input reads."""
         return self.resolve(layer.sources[0])
 

@@ -13,9 +13,9 @@ from ..blocks import BN_MOMENTUM, Conv
 from .layers import (
     AveragePool,
     Convolution,
+    DarknetLayer,
     GlobalAverage,
     Head,
-    Layer,
     MaxPool,
     Nothing,
     Reorg,
@@ -193,7 +193,7 @@ class HardMish(nn.Module):
         return x.clamp(min=0) + low * (low / 2 + 1)
 
 
-_MODULES: Final[Mapping[type[Layer], Callable[[Any], nn.Module]]] = {
+_MODULES: Final[Mapping[type[DarknetLayer], Callable[[Any], nn.Module]]] = {
     Convolution: DarknetConv,
     MaxPool: DarknetMaxPool,
     AveragePool: DarknetAveragePool,
@@ -208,6 +208,6 @@ _MODULES: Final[Mapping[type[Layer], Callable[[Any], nn.Module]]] = {
 }
 
 
-def module_of(layer: Layer) -> nn.Module:
+def module_of(layer: DarknetLayer) -> nn.Module:
     """The module of a layer; a head is an identity, its decoding is in `DarknetDetect`."""
     return _MODULES[type(layer)](layer)

@@ -18,7 +18,7 @@ from .modules import module_of
 
 
 class DarknetModel(Model):
-    """A network that is none of the native ones; runs, folds, saves and exports as they do.
+    """A network that is not one of the native ones; runs, folds, saves and exports as they do.
 
     `model.<i>` is the cfg's layer i. A [yolo] section and the convolution before it leave an
     identity there: their weights are in the head, `model.<number of layers>`.
@@ -63,7 +63,7 @@ class DarknetModel(Model):
         """Rebuild what a ModelSpec describes; weights are fresh.
 
         Raises:
-            ModelConfigError: the text inside is no cfg that is read here.
+            ModelConfigError: the text inside is not a cfg that is read here.
         """
         text = architecture[ARCHITECTURE_KEY]
         if not isinstance(text, str) or len(architecture) != 1:

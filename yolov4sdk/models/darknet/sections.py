@@ -12,8 +12,8 @@ from .layers import (
     GLOBAL,
     AveragePool,
     Convolution,
+    DarknetLayer,
     GlobalAverage,
-    Layer,
     MaxPool,
     Nothing,
     Reorg,
@@ -30,20 +30,20 @@ ACTIVATIONS: Final = (
 WEIGHTS: Final = ("none", "per_feature", "per_channel")
 NORMALIZATIONS: Final = ("none", "relu", "softmax")
 
-Builder = Callable[[Section, Sequence[Layer]], Layer]
+Builder = Callable[[Section, Sequence[DarknetLayer]], DarknetLayer]
 """From a section and the layers before it to its layer."""
 
 
-def _source(section: Section, layers: Sequence[Layer]) -> tuple[int, int, Fraction]:
+def _source(section: Section, layers: Sequence[DarknetLayer]) -> tuple[int, int, Fraction]:
     """Index, channels and stride of the layer before: what most sections read."""
     return section.index - 1, *_shape(section.index - 1, layers)
 
 
-def _shape(index: int, layers: Sequence[Layer]) -> tuple[int, Fraction]:
+def _shape(index: int, layers: Sequence[DarknetLayer]) -> tuple[int, Fraction]:
     return (3, Fraction(1)) if index < 0 else (layers[index].channels, layers[index].stride)
 
 
-def _sources(section: Section, key: str, layers: Sequence[Layer]) -> list[int]:
+def _sources(section: Section, key: str, layers: Sequence[DarknetLayer]) -> list[int]:
     """Indices of earlier layers; a negative one counts back from this section."""
     found = section.integers(key)
     if not found:
@@ -51,7 +51,7 @@ def _sources(section: Section, key: str, layers: Sequence[Layer]) -> list[int]:
     absolute = [section.index + i if i < 0 else i for i in found]
     for given, index in zip(found, absolute, strict=True):
         if not 0 <= index < section.index:
-            raise failure(section, key, f"points to {given}, which is no earlier layer")
+            raise failure(section, key, f"points to {given}, which is not an earlier layer")
     strides = {layers[i].stride for i in absolute}
     if len(strides) > 1:
         shown = ", ".join(f"layer {i}: {layers[i].stride}" for i in absolute)
@@ -76,7 +76,7 @@ def _activation(section: Section, default: str) -> str:
     return name
 
 
-def _convolution(section: Section, layers: Sequence[Layer]) -> Convolution:
+def _convolution(section: Section, layers: Sequence[DarknetLayer]) -> Convolution:
     source, c_in, stride = _source(section, layers)
     filters, size = section.integer("filters", 1), section.integer("size", 1, high=KERNEL)
     step, groups = section.integer("stride", 1, high=FACTOR), section.integer("groups", 1)
@@ -101,11 +101,11 @@ def _convolution(section: Section, layers: Sequence[Layer]) -> Convolution:
     )
 
 
-def _maxpool(section: Section, layers: Sequence[Layer]) -> MaxPool:
+def _maxpool(section: Section, layers: Sequence[DarknetLayer]) -> MaxPool:
     return MaxPool(**_pool(section, layers))
 
 
-def _pool(section: Section, layers: Sequence[Layer]) -> dict[str, Any]:
+def _pool(section: Section, layers: Sequence[DarknetLayer]) -> dict[str, Any]:
     """The fields of a pooling."""
     source, channels, stride = _source(section, layers)
     step = section.integer("stride", 1, high=FACTOR)
@@ -119,7 +119,7 @@ def _pool(section: Section, layers: Sequence[Layer]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _route(section: Section, layers: Sequence[Layer]) -> Route:
+def _route(section: Section, layers: Sequence[DarknetLayer]) -> Route:
     sources = _sources(section, "layers", layers)
     groups, group_id = section.integer("groups", 1), section.integer("group_id", 0, low=0)
     for index in sources:
@@ -134,7 +134,7 @@ def _route(section: Section, layers: Sequence[Layer]) -> Route:
     return Route(section.index, section.where, tuple(sources), channels, stride, groups, group_id)
 
 
-def _shortcut(section: Section, layers: Sequence[Layer]) -> Shortcut:
+def _shortcut(section: Section, layers: Sequence[DarknetLayer]) -> Shortcut:
     before, channels, stride = _source(section, layers)
     sources = _sources(section, "from", layers)
     for index in sources:
@@ -169,7 +169,7 @@ def _choice(section: Section, key: str, other: Mapping[str, str], known: Sequenc
     return value
 
 
-def _scale(section: Section, layers: Sequence[Layer]) -> Scale:
+def _scale(section: Section, layers: Sequence[DarknetLayer]) -> Scale:
     """[sam] and [scale_channels]: the layer before scales that of `from`."""
     before, channels, stride = _source(section, layers)
     (scaled,) = _sources(section, "from", layers)[:1]
@@ -190,7 +190,7 @@ def _scale(section: Section, layers: Sequence[Layer]) -> Scale:
     return Scale(section.index, section.where, (before, scaled), *wanted, activation)
 
 
-def _reorg(section: Section, layers: Sequence[Layer]) -> Reorg:
+def _reorg(section: Section, layers: Sequence[DarknetLayer]) -> Reorg:
     source, channels, stride = _source(section, layers)
     step, mixed = section.integer("stride", 1, high=FACTOR), section.kind == "reorg"
     if stride == GLOBAL:
@@ -201,30 +201,32 @@ def _reorg(section: Section, layers: Sequence[Layer]) -> Reorg:
     return Reorg(*place, channels * step**2, stride * step, step=step, mixed=mixed)
 
 
-def _global_average(section: Section, layers: Sequence[Layer]) -> GlobalAverage:
+def _global_average(section: Section, layers: Sequence[DarknetLayer]) -> GlobalAverage:
     source, channels, _ = _source(section, layers)
     return GlobalAverage(section.index, section.where, (source,), channels, GLOBAL)
 
 
-def _average(section: Section, layers: Sequence[Layer]) -> AveragePool:
+def _average(section: Section, layers: Sequence[DarknetLayer]) -> AveragePool:
     pool = _pool(section, layers)
     if pool["size"] > pool["step"]:
         raise failure(section, "size", "of windows that overlap is not supported")
     return AveragePool(**pool)
 
 
-def _nothing(section: Section, layers: Sequence[Layer]) -> Nothing:
+def _nothing(section: Section, layers: Sequence[DarknetLayer]) -> Nothing:
     return Nothing(section.index, section.where, *_as_source(section, layers))
 
 
-def _as_source(section: Section, layers: Sequence[Layer]) -> tuple[tuple[int, ...], int, Fraction]:
+def _as_source(
+    section: Section, layers: Sequence[DarknetLayer]
+) -> tuple[tuple[int, ...], int, Fraction]:
     if section.kind == "contrastive":  # behind a head, which gives no map
         return (-1,), *_shape(-1, layers)
     source, channels, stride = _source(section, layers)
     return (source,), channels, stride
 
 
-def _upsample(section: Section, layers: Sequence[Layer]) -> Upsample:
+def _upsample(section: Section, layers: Sequence[DarknetLayer]) -> Upsample:
     source, channels, stride = _source(section, layers)
     factor = section.integer("stride", 2, high=FACTOR)
     return Upsample(section.index, section.where, (source,), channels, stride / factor, factor)

@@ -20,11 +20,13 @@ def conv_values(conv: nn.Conv2d, norm: nn.Module, part: slice = slice(None)) -> 
     weight = conv.weight.detach()
     if not isinstance(norm, nn.BatchNorm2d):
         if conv.bias is None:
-            raise ExportError("a convolution without bias and normalisation is none of Darknet's")
+            raise ExportError(
+                "a convolution without bias and normalisation is not one of Darknet's"
+            )
         return LayerWeights(weight, conv.bias.detach())
     mean, variance = norm.running_mean, norm.running_var
     if conv.bias is not None or mean is None or variance is None:
-        raise ExportError("a normalised convolution with a bias of its own is none of Darknet's")
+        raise ExportError("Darknet has no normalised convolution with a bias of its own")
     scale = norm.weight.detach()[part]
     if norm.eps != BN_EPS:  # the scale takes the difference, exact for any variance
         ratio = (variance[part].double() + BN_EPS) / (variance[part].double() + norm.eps)

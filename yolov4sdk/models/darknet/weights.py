@@ -115,7 +115,7 @@ def read_weights(
         major, minor, revision = map(int, version)
         if not (0 <= major < LARGEST_VERSION and 0 <= minor < LARGEST_VERSION):
             raise ForeignFileError(
-                f"{path} is no Darknet .weights file: its header says version {major}.{minor}"
+                f"{path} is not a Darknet .weights file: its header says version {major}.{minor}"
             )
         header = Header((major, minor, revision))
         _check_count(path, path.stat().st_size - header.size, value_count(layers), (major, minor))
@@ -145,7 +145,7 @@ def _check_count(path: Path, size: int, expected: int, version: tuple[int, int])
     )
     if found < expected:
         raise TruncatedFileError(
-            f"{counts}: {expected - found:,} are missing. It is cut off, holds a backbone alone, "
+            f"{counts}: {expected - found:,} are missing. It is cut off, holds only a backbone, "
             "or belongs to another cfg"
         )
     raise WeightsCountError(
