@@ -29,7 +29,7 @@ def main() -> None:
             marks = [*(["peers"] if part.peers else []), *(["when named"] if part.asked else [])]
             print(f"{name:<18} {part.about}" + (f" ({', '.join(marks)})" if marks else ""))
         return
-    options = Options(args.cache, args.peers, args.quick, args.prepare, args.slow)
+    options = Options(args.cache, args.peers, args.quick, args.prepare, args.slow, args.data)
     if args.here:
         run_here(args.names[0], options, args.results)
         return
@@ -60,6 +60,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=folder / "yolov4sdk-benchmarks")
     peers = Path(os.environ.get("PEERS_ENVIRONMENT", folder / "yolov4sdk-peers"))
     parser.add_argument("--peers", type=Path, default=peers, help="the peers' environment")
+    parser.add_argument(
+        "--data", type=Path, help="folder of bccd, everyday20 and common10 (recipe)"
+    )
     parser.add_argument("--here", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.here:

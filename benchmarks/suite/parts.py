@@ -79,4 +79,7 @@ PARTS: Final = {
     "training-bf16": Part(
         "ultralytics' trainer against ours in bfloat16", "training", {"amp": "bf16"}, peers=True
     ),
+    "recipe": Part(
+        "AP of the trainers' defaults, ours and ultralytics'; hours", "recipe", asked=True
+    ),
 }

@@ -20,6 +20,7 @@ class Options:
         quick: few rounds and small sizes, to see that everything runs.
         prepare: only make what the measurement needs (exports, data), and measure nothing.
         slow: also what takes minutes or many gigabytes for a single figure.
+        data: folder of data sets (`recipe.sets`), None where there is none.
         ceiling: operations a second by precision, and "copy" in bytes a second.
     """
 
@@ -28,6 +29,7 @@ class Options:
     quick: bool = False
     prepare: bool = False
     slow: bool = False
+    data: Path | None = None
     ceiling: Mapping[str, float] = field(default_factory=dict)
 
     @property
