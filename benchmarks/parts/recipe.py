@@ -1,4 +1,4 @@
-"""The trainers' defaults, ours and ultralytics' yolo11n, from scratch at equal epochs, set by set."""
+"""Defaults of the trainers, ours and of ultralytics' yolo11n, from scratch at equal epochs."""
 
 from __future__ import annotations
 
