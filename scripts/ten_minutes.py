@@ -1,8 +1,8 @@
 """Ten minutes from nothing, by the clock: python3 scripts/ten_minutes.py
 
-A fresh clone of this repository, an environment, fifty pictures with labels by the embedded model, a
-small model trained on them, exported, served and asked. Each step's time is printed, and the whole is
-compared with ten minutes. Everything is made in a temporary folder, which goes at the end.
+A fresh clone of this repository, an environment, fifty pictures with labels by the embedded model,
+a small model trained on them, exported, served and asked. Each step's time is printed, and the
+whole is compared with ten minutes. Everything is made in a temporary folder, which goes at the end.
 """
 
 from __future__ import annotations
