@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+
+import pytest
 
 from .conftest import REPOSITORY
 
@@ -35,3 +41,16 @@ def test_the_first_extras_are_named_by_purpose_and_explained() -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     table = readme[readme.index("| to | extra |") :].split("\n\n")[0]
     assert set(re.findall(r"`([\w-]+)`", table)) >= set(PURPOSES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pyright"), reason="pyright is not installed")
+def test_every_public_name_has_a_type() -> None:
+    """As pyright sees it, which is what editors show; needs `pip install "pyright[nodejs]"`."""
+    command = ["pyright", "--verifytypes", "yolov4sdk", "--ignoreexternal", "--outputjson"]
+    done = subprocess.run(
+        [*command, "--pythonpath", sys.executable], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    counts = json.loads(done.stdout)["typeCompleteness"]["exportedSymbolCounts"]
+    assert counts["withKnownType"] > 2000
+    assert counts["withAmbiguousType"] == counts["withUnknownType"] == 0, done.stdout[-3000:]

@@ -130,14 +130,14 @@ class Detector(ContextManager):
                 raise SettingError("gpu_letterbox resizes whole images: no scaled_decode with it")
             contract = loaded.spec.contract
             rectangular = contract.input.dynamic if shape == "auto" else shape == "rect"
-            self.pipeline = Pipeline(
+            self.pipeline: Pipeline = Pipeline(
                 contract, loaded, size=size, rectangular=rectangular, gpu_letterbox=gpu_letterbox
             )
             self._thresholds({})  # a wrong one is reported now, not at the first image
         except Exception:
             loaded.close()
             raise
-        self.size = self.pipeline.size
+        self.size: Size = self.pipeline.size
         self._batch = self.spec.batch or min(batch, getattr(loaded, "max_batch", batch))
         self._scaled = scaled_decode
         self._reader = Reader(color, allow_urls, 2 * self._batch)

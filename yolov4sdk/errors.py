@@ -91,6 +91,9 @@ class StateDictError(ArtefactError):
         unexpected: Sequence[str],
         misshaped: Sequence[str],
     ) -> None:
+        self.missing: Sequence[str]
+        self.unexpected: Sequence[str]
+        self.misshaped: Sequence[str]
         self.missing, self.unexpected, self.misshaped = missing, unexpected, misshaped
         lines = [f"{source}: the weights do not fit the model"]
         for kind, keys in (

@@ -58,7 +58,7 @@ class Pipeline:
         gpu_letterbox: bool = False,
     ) -> None:
         self.contract = contract
-        self.size = network_size(contract, size)
+        self.size: Size = network_size(contract, size)
         if rectangular and not contract.input.dynamic:
             raise SettingError('shape="rect" needs a graph exported with `--dynamic`')
         self.rectangular = rectangular

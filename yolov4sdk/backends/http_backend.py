@@ -21,8 +21,8 @@ from .kserve import HEADER_LENGTH, decode, encode
 
 try:
     import httpx
-except ImportError as error:
-    raise MissingExtraError("A Detector of an http address", "client", "httpx") from error
+except ImportError as _error:
+    raise MissingExtraError("A Detector of an http address", "client", "httpx") from _error
 
 API_KEY: Final = "YOLOV4SDK_API_KEY"
 """Environment variable with the service's API key: keys in code end up in repositories."""
@@ -66,10 +66,12 @@ class HttpBackend(ContextManager):
         try:
             self._path = f"/v2/models/{quote(self._choose(wanted), safe='')}"
             told = self._describe()
-            self.spec = ModelSpec.from_json(told[METADATA_KEY])
+            self.spec: ModelSpec = ModelSpec.from_json(told[METADATA_KEY])
         except BaseException:
             self.close()
             raise
+        self.device: str
+        self.precision: str
         self.device, self.precision = f"{self._base} ({told['device']})", told["precision"]
 
     def infer(self, batch: NDArray[Any]) -> Outputs:

@@ -21,12 +21,12 @@ from ..errors import TensorError
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 """The HTTP header that says how many bytes the JSON object takes where raw bytes follow it."""
 
-DTYPES: Final = {
+DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"), "UINT8": np.dtype("u1"), "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"), "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }  # fmt: skip
-DATATYPES: Final = {dtype: name for name, dtype in DTYPES.items()}
+DATATYPES: Final[dict[np.dtype[Any], str]] = {dtype: name for name, dtype in DTYPES.items()}
 
 ELEMENTS: Final = 10_000
 """Files in a tensor of BYTES at most: millions of empty ones would take seconds to split."""

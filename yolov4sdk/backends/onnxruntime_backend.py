@@ -27,10 +27,10 @@ from .runtimes import RUNTIMES
 
 try:
     import onnxruntime
-except ImportError as error:
+except ImportError as _error:
     raise MissingExtraError(
         "The ONNX Runtime backend", "cpu", "onnxruntime", hint='"yolov4sdk[gpu]" for CUDA instead'
-    ) from error
+    ) from _error
 
 CUDA: Final = "CUDAExecutionProvider"
 TENSORRT: Final = "TensorrtExecutionProvider"
@@ -39,7 +39,7 @@ TENSORRT_LIBRARY: Final = "libnvinfer.so.10"
 CPU: Final = "CPUExecutionProvider"
 DIVIDED_BYTES: Final = 256_000_000
 """Model files below this have their batches divided: larger ones gain little and hold much more."""
-KINDS: Final = {
+KINDS: Final[dict[str, Any]] = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64,
     "tensor(int32)": np.int32, "tensor(uint8)": np.uint8,
 }  # fmt: skip
@@ -65,9 +65,10 @@ class OnnxRuntimeBackend(SideBySide):
     ) -> None:
         super().__init__(model, threads or available_cpus())
         graph_spec = spec or read_onnx_spec(model)
+        self.spec: ModelSpec
         self._graph, self.spec, self._spec = graph_spec.contract, graph_spec.decoded(), spec
         check_precision(precision, (self.spec.precision,), f"{model.name} in ONNX Runtime")
-        self.precision = self.spec.precision
+        self.precision: str = self.spec.precision
         _check_installation()
         wanted, index = _provider(device)
         options = onnxruntime.SessionOptions()
@@ -96,7 +97,7 @@ class OnnxRuntimeBackend(SideBySide):
                     'pip install "onnxruntime-gpu[cuda,cudnn]"'
                 )
             warnings.warn(message, RuntimeWarning, stacklevel=3)
-        self.device = "cpu" if self.provider == CPU else f"cuda:{index}"
+        self.device: str = "cpu" if self.provider == CPU else f"cuda:{index}"
         self._outputs = [output.name for output in session.get_outputs()]
         self._session: Any = session
         self._pool: ThreadPoolExecutor | None = None

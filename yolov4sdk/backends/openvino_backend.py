@@ -46,7 +46,7 @@ class OpenVinoBackend(SideBySide):
         check_precision(precision, tuple(PRECISIONS), "OpenVINO")
         self._asked = precision  # of an int8 model, what is not quantised
         self._spec = spec
-        self.precision = precision or "fp32"
+        self.precision: str = precision or "fp32"
         with openvino_core() as core:
             self._compiled: Any = self._compile(core, model, device, streams)
         if self.spec.precision == "int8":
@@ -57,7 +57,7 @@ class OpenVinoBackend(SideBySide):
 
     def _compile(self, core: Any, model: Path, device: str, streams: int) -> Any:
         self._target = _target(core, device)
-        self.device = self._target.lower()
+        self.device: str = self._target.lower()
         _check_capability(core, self._target, self.precision)
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision],
@@ -71,6 +71,7 @@ class OpenVinoBackend(SideBySide):
         try:
             graph = core.read_model(model)
             spec = spec or spec_of_graph(graph, model)
+            self.spec: ModelSpec
             self._graph, self.spec = spec.contract, spec.decoded()
             self._outputs = [output.get_any_name() for output in graph.outputs]
             return core.compile_model(graph, self._target, config)

@@ -66,7 +66,7 @@ class TensorRtBackend(ContextManager):
         threads: int | None = None,  # the GPU's work needs none; as in the other backends
     ) -> None:
         flavour = self.flavour
-        self.name = flavour.name
+        self.name: str = flavour.name
         index = _device_index(device, flavour)
         sidecar = None if model.suffix == ".onnx" else read_sidecar(model)
         data = _engine_bytes(model, sidecar, flavour)
@@ -80,7 +80,7 @@ class TensorRtBackend(ContextManager):
         if sidecar is not None:
             check_here(model, sidecar, flavour.name, str(trt.__version__), gpu)
             check_precision(precision, (sidecar.precision,), model.name)
-        self.device = f"cuda:{index}"
+        self.device: str = f"cuda:{index}"
         self._memory: DeviceMemory = device_memory(index)
         with self._memory.current():
             engine = _deserialise(trt, flavour, data, model, sidecar)
@@ -91,11 +91,12 @@ class TensorRtBackend(ContextManager):
         cache = own_cache_folder() if flavour.portable else cache_folder()
         self._kernels = cache / name
         config, self._kernel_cache = flavour.runtime_config(engine, self._kernels)
+        self.spec: ModelSpec
         self.spec, self._profile = (
             (sidecar.spec, sidecar.profile) if sidecar is not None else _described(engine, trt)
         )
-        self.precision = sidecar.precision if sidecar is not None else self.spec.precision
-        self.max_batch = self._profile.batch[2]
+        self.precision: str = sidecar.precision if sidecar is not None else self.spec.precision
+        self.max_batch: int = self._profile.batch[2]
         self._graph, self.spec = self.spec.contract, self.spec.decoded()
         if self._graph.input.extra:
             extra = ", ".join(one.name for one in self._graph.input.extra)
@@ -168,7 +169,7 @@ class TensorRtBackend(ContextManager):
 class TensorRtRtxBackend(TensorRtBackend):
     """The same with TensorRT-RTX, which compiles its kernels for the GPU that it finds."""
 
-    flavour = FLAVOURS["trt-rtx"]
+    flavour: ClassVar[Flavour] = FLAVOURS["trt-rtx"]
 
 
 def engine_flavour(path: Path) -> str:

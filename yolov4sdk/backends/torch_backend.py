@@ -9,14 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.spec import ModelSpec
 from ..errors import BackendError, DeviceError, MissingExtraError
 from ..system.cpu import available_cpus
 from .base import ContextManager, Outputs, check_batch, check_precision
 
 try:
     import torch
-except ImportError as error:
-    raise MissingExtraError("The torch backend", "torch", "torch") from error
+except ImportError as _error:
+    raise MissingExtraError("The torch backend", "torch", "torch") from _error
 
 from ..models import Model, fold
 from ..models.checkpoints import load_checkpoint
@@ -45,9 +46,9 @@ class TorchBackend(ContextManager):
         if isinstance(model, Path):
             model = load_checkpoint(model)
         self._device = _device(device)
-        self.device = str(self._device)
-        self.precision = precision or "fp32"
-        self.spec = model.spec
+        self.device: str = str(self._device)
+        self.precision: str = precision or "fp32"
+        self.spec: ModelSpec = model.spec
         if self._device.type == "cpu":
             torch.set_num_threads(threads or min(torch.get_num_threads(), available_cpus()))
         elif self.precision == "fp32":

@@ -19,8 +19,8 @@ try:
     from tritonclient import grpc
     from tritonclient.grpc import model_config_pb2
     from tritonclient.utils import InferenceServerException, np_to_triton_dtype
-except (ImportError, RuntimeError) as error:  # RuntimeError: installed without its gRPC half
-    raise MissingExtraError("A model in Triton", "triton", "tritonclient[grpc]") from error
+except (ImportError, RuntimeError) as _error:  # RuntimeError: installed without its gRPC half
+    raise MissingExtraError("A model in Triton", "triton", "tritonclient[grpc]") from _error
 
 PORT: Final = 8001
 """Triton's gRPC port."""
@@ -73,8 +73,9 @@ class TritonBackend(ContextManager):
         except Exception:
             self.close()
             raise
+        self.spec: ModelSpec
         self._graph, self.spec = spec.contract, spec.decoded()
-        self.precision = self.spec.precision
+        self.precision: str = self.spec.precision
         self._max_batch: int = config.max_batch_size
         self._outputs = [output.name for output in config.output]
 

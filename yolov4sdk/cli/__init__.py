@@ -16,7 +16,7 @@ from ..system.files import printable
 from .commands import Commands
 from .console import any_encoding
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="yolov4sdk",
     help="Scaled-YOLOv4 detectors from training to production.",
     cls=Commands,

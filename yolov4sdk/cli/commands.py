@@ -56,7 +56,7 @@ class Commands(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = _Loaded()  # type: ignore[assignment]
+        self.commands: _Loaded = _Loaded()  # type: ignore[assignment]
 
 
 class _Loaded(Mapping[str, Any]):

@@ -29,7 +29,9 @@ from .signature import completion
 
 _PICTURES: Final = ("labels.png", "samples.jpg")
 
-data_app = typer.Typer(help="Look at data sets, convert and cut them.", no_args_is_help=True)
+data_app: typer.Typer = typer.Typer(
+    help="Look at data sets, convert and cut them.", no_args_is_help=True
+)
 
 
 @data_app.callback()

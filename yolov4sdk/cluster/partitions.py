@@ -75,11 +75,11 @@ class Inputs:
         if remote and len(remote) < len(sources):
             raise SettingError("give local sources or addresses, not both in one job")
         self.filesystem: Any = fs.LocalFileSystem()
-        self.files = self._listed(remote) if remote else _local(sources)
+        self.files: list[str] = self._listed(remote) if remote else _local(sources)
         parquet = [file.endswith(".parquet") for file in self.files]
         if any(parquet) and not all(parquet):
             raise SettingError("give images or Parquet files, not both in one job")
-        self.parquet = all(parquet)
+        self.parquet: bool = all(parquet)
 
     def _listed(self, addresses: Sequence[str]) -> list[str]:
         from pyarrow import fs

@@ -19,7 +19,7 @@ from .images import SUFFIXES, is_image_url
 
 P = TypeVar("P", bound=PurePath)
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass

@@ -37,7 +37,7 @@ class Window:
                 f"{what} needs a display ({error}); on a remote machine use ssh -X, or look at the "
                 "written result instead"
             ) from error
-        self.open = True
+        self.open: bool = True
         self._tk = tkinter
         self._root.title(title)
         self._root.protocol("WM_DELETE_WINDOW", self._leave)

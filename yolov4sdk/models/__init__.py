@@ -6,8 +6,8 @@ from ..errors import MissingExtraError
 
 try:
     import torch as _torch  # noqa: F401
-except ImportError as error:
-    raise MissingExtraError("Models in PyTorch", "torch", "torch") from error
+except ImportError as _error:
+    raise MissingExtraError("Models in PyTorch", "torch", "torch") from _error
 
 from .build import build_model
 from .definition import BUILT_IN, load_definition

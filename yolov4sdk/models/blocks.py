@@ -28,7 +28,7 @@ class Conv(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, k: int = 1, s: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, k, s, k // 2, bias=False)
+        self.conv: nn.Conv2d = nn.Conv2d(c_in, c_out, k, s, k // 2, bias=False)
         self.bn: nn.Module = batch_norm(c_out)
         self.act: nn.Module = nn.Mish(inplace=True)
 
@@ -44,9 +44,9 @@ class Bottleneck(nn.Module):
     def __init__(self, c_in: int, c_out: int, shortcut: bool = True, e: float = 0.5) -> None:
         super().__init__()
         hidden = int(c_out * e)
-        self.cv1 = Conv(c_in, hidden, 1)
-        self.cv2 = Conv(hidden, c_out, 3)
-        self.add = shortcut and c_in == c_out
+        self.cv1: Conv = Conv(c_in, hidden, 1)
+        self.cv2: Conv = Conv(hidden, c_out, 3)
+        self.add: bool = shortcut and c_in == c_out
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""
@@ -60,13 +60,15 @@ class BottleneckCSP(nn.Module):
     def __init__(self, c_in: int, c_out: int, n: int = 1, e: float = 0.5) -> None:
         super().__init__()
         hidden = int(c_out * e)
-        self.cv1 = Conv(c_in, hidden, 1)
-        self.cv2 = plain_conv(c_in, hidden)
-        self.cv3 = plain_conv(hidden, hidden)
-        self.cv4 = Conv(2 * hidden, c_out, 1)
+        self.cv1: Conv = Conv(c_in, hidden, 1)
+        self.cv2: nn.Conv2d = plain_conv(c_in, hidden)
+        self.cv3: nn.Conv2d = plain_conv(hidden, hidden)
+        self.cv4: Conv = Conv(2 * hidden, c_out, 1)
         self.bn: nn.Module = batch_norm(2 * hidden)
         self.act: nn.Module = nn.Mish(inplace=True)
-        self.m = nn.Sequential(*(Bottleneck(hidden, hidden, e=1.0) for _ in range(n)))
+        self.m: nn.Sequential = nn.Sequential(
+            *(Bottleneck(hidden, hidden, e=1.0) for _ in range(n))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""
@@ -80,12 +82,14 @@ class BottleneckCSP2(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, n: int = 1) -> None:
         super().__init__()
-        self.cv1 = Conv(c_in, c_out, 1)
-        self.cv2 = plain_conv(c_out, c_out)
-        self.cv3 = Conv(2 * c_out, c_out, 1)
+        self.cv1: Conv = Conv(c_in, c_out, 1)
+        self.cv2: nn.Conv2d = plain_conv(c_out, c_out)
+        self.cv3: Conv = Conv(2 * c_out, c_out, 1)
         self.bn: nn.Module = batch_norm(2 * c_out)
         self.act: nn.Module = nn.Mish(inplace=True)
-        self.m = nn.Sequential(*(Bottleneck(c_out, c_out, shortcut=False, e=1.0) for _ in range(n)))
+        self.m: nn.Sequential = nn.Sequential(
+            *(Bottleneck(c_out, c_out, shortcut=False, e=1.0) for _ in range(n))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""
@@ -103,16 +107,18 @@ class SPPCSP(nn.Module):
     ) -> None:
         super().__init__()
         hidden = int(2 * c_out * e)
-        self.cv1 = Conv(c_in, hidden, 1)
-        self.cv2 = plain_conv(c_in, hidden)
-        self.cv3 = Conv(hidden, hidden, 3)
-        self.cv4 = Conv(hidden, hidden, 1)
-        self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels)
-        self.cv5 = Conv((1 + len(kernels)) * hidden, hidden, 1)
-        self.cv6 = Conv(hidden, hidden, 3)
+        self.cv1: Conv = Conv(c_in, hidden, 1)
+        self.cv2: nn.Conv2d = plain_conv(c_in, hidden)
+        self.cv3: Conv = Conv(hidden, hidden, 3)
+        self.cv4: Conv = Conv(hidden, hidden, 1)
+        self.m: nn.ModuleList = nn.ModuleList(
+            nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels
+        )
+        self.cv5: Conv = Conv((1 + len(kernels)) * hidden, hidden, 1)
+        self.cv6: Conv = Conv(hidden, hidden, 3)
         self.bn: nn.Module = batch_norm(2 * hidden)
         self.act: nn.Module = nn.Mish(inplace=True)
-        self.cv7 = Conv(2 * hidden, c_out, 1)
+        self.cv7: Conv = Conv(2 * hidden, c_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""
@@ -132,10 +138,12 @@ class DarknetCSP2(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, n: int = 1) -> None:
         super().__init__()
-        self.cv1 = Conv(c_in, c_out, 1)
-        self.cv2 = Conv(c_out, c_out, 1)
-        self.cv3 = Conv(2 * c_out, c_out, 1)
-        self.m = nn.Sequential(*(Bottleneck(c_out, c_out, shortcut=False, e=1.0) for _ in range(n)))
+        self.cv1: Conv = Conv(c_in, c_out, 1)
+        self.cv2: Conv = Conv(c_out, c_out, 1)
+        self.cv3: Conv = Conv(2 * c_out, c_out, 1)
+        self.m: nn.Sequential = nn.Sequential(
+            *(Bottleneck(c_out, c_out, shortcut=False, e=1.0) for _ in range(n))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""
@@ -149,14 +157,16 @@ class DarknetSPPCSP(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, kernels: tuple[int, ...] = (5, 9, 13)) -> None:
         super().__init__()
-        self.cv1 = Conv(c_in, c_out, 1)
-        self.cv2 = Conv(c_in, c_out, 1)
-        self.cv3 = Conv(c_out, c_out, 3)
-        self.cv4 = Conv(c_out, c_out, 1)
-        self.m = nn.ModuleList(nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels)
-        self.cv5 = Conv((1 + len(kernels)) * c_out, c_out, 1)
-        self.cv6 = Conv(c_out, c_out, 3)
-        self.cv7 = Conv(2 * c_out, c_out, 1)
+        self.cv1: Conv = Conv(c_in, c_out, 1)
+        self.cv2: Conv = Conv(c_in, c_out, 1)
+        self.cv3: Conv = Conv(c_out, c_out, 3)
+        self.cv4: Conv = Conv(c_out, c_out, 1)
+        self.m: nn.ModuleList = nn.ModuleList(
+            nn.MaxPool2d(k, stride=1, padding=k // 2) for k in kernels
+        )
+        self.cv5: Conv = Conv((1 + len(kernels)) * c_out, c_out, 1)
+        self.cv6: Conv = Conv(c_out, c_out, 3)
+        self.cv7: Conv = Conv(2 * c_out, c_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""

@@ -34,16 +34,16 @@ class Detect(nn.Module):
     ) -> None:
         super().__init__()
         self.nc = nc
-        self.no = 5 + nc
-        self.nl = len(anchors)
-        self.na = len(anchors[0])
-        self.strides = tuple(int(s) for s in strides)
+        self.no: int = 5 + nc
+        self.nl: int = len(anchors)
+        self.na: int = len(anchors[0])
+        self.strides: tuple[int, ...] = tuple(int(s) for s in strides)
         pixels = torch.tensor(anchors, dtype=torch.float32)  # [nl, na, 2]
         # Not by tensors: on the meta device a division imports a compiler, which takes a second.
         cells = [[[v / s for v in wh] for wh in lv] for lv, s in zip(anchors, strides, strict=True)]
         self.register_buffer("anchors", torch.tensor(cells, dtype=torch.float32))
         self.register_buffer("anchor_grid", pixels.view(self.nl, 1, self.na, 1, 1, 2).clone())
-        self.m = nn.ModuleList(nn.Conv2d(c, self.na * self.no, 1) for c in channels)
+        self.m: nn.ModuleList = nn.ModuleList(nn.Conv2d(c, self.na * self.no, 1) for c in channels)
         self.initialise_biases()
 
     def _stride_column(self, like: Tensor) -> Tensor:

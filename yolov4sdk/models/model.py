@@ -73,7 +73,7 @@ class Model(nn.Module):
     ) -> None:
         """Take the layers, the indices that each one reads, and the spec; the last is Detect."""
         self.model = layers
-        self.sources = tuple(sources)
+        self.sources: tuple[tuple[int, ...], ...] = tuple(sources)
         self._kept = {s for indices in sources for s in indices}
         self.spec = spec
 

@@ -66,6 +66,8 @@ class Stub:
     __slots__ = ("__dict__", "args", "kind")
 
     def __init__(self, kind: str, args: tuple[Any, ...]) -> None:
+        self.kind: str
+        self.args: tuple[Any, ...]
         self.kind, self.args = kind, args
 
 

@@ -39,7 +39,7 @@ OPTIONS: Final = {
 Stamped = tuple[float | None, NDArray[np.uint8]]
 Connect = Callable[["LiveSource", float], Iterator[Stamped]]
 
-logger = logging.getLogger("yolov4sdk.live")
+logger: logging.Logger = logging.getLogger("yolov4sdk.live")
 
 
 class LiveSource:
@@ -71,6 +71,8 @@ class LiveSource:
         timeout: float = 10.0,
         reconnect: float | None = None,
     ) -> None:
+        self.name: str
+        self.counts: Counts
         self.name, self.counts = name, Counts()
         self.rate: Fraction | None = None
         self.length: int | None = None

@@ -26,7 +26,7 @@ from .video import Picture, Reader
 
 STOP_SECONDS: Final = 1.0  # longest wait for threads that hang in silent connections
 
-logger = logging.getLogger("yolov4sdk.streaming")
+logger: logging.Logger = logging.getLogger("yolov4sdk.streaming")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Stream(ContextManager):
         self, detect: Callable[[list[Pixels]], list[Detections]], sources: Sequence[Reader],
         batch: int, replicas: int,
     ) -> None:  # fmt: skip
-        self.sources = tuple(sources)
+        self.sources: tuple[Reader, ...] = tuple(sources)
         # A function, not a method: threads that held the Stream would keep it alive for ever.
         self._frames = _frames(detect, self.sources, batch, replicas)
 

@@ -28,7 +28,7 @@ from ..errors import (
 from ..imaging.images import read_image
 from ..imaging.sources import expand
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -117,6 +117,8 @@ class VideoFile:
         timeout: float | None = None,
     ) -> None:
         import_av()
+        self.name: str
+        self.counts: Counts
         self.name, self.counts = name, Counts()
         self.rate: Fraction | None = None
         self.length: int | None = None
@@ -152,6 +154,8 @@ class ImageSequence:
     live = False
 
     def __init__(self, source: str | Path, stride: int = 1) -> None:
+        self.name: str
+        self.counts: Counts
         self.name, self.counts = str(source), Counts()
         self.rate: Fraction | None = None
         self._paths = expand([source])

@@ -45,7 +45,9 @@ class VideoWriter:
         rate: Fraction | float | None = None,
         writing: Writing = atomic_write,
     ) -> None:
-        self.path, self.frames, self._writing = Path(path), 0, writing
+        self.path: Path = Path(path)
+        self.frames: int = 0
+        self._writing = writing
         self._rate = Fraction(rate or 25).limit_denominator(1001)
         self._av = import_av()
         self._files = ExitStack()

@@ -25,7 +25,7 @@ class Record:
     def __init__(self, file: Path | None = None) -> None:
         self.errors: list[str] = []
         self.warnings: list[str] = []
-        self.layers = ""
+        self.layers: str = ""
         self._file = file
         self._lines: list[str] = []
 

@@ -39,13 +39,13 @@ class DarknetDetect(Detect):
         ]
         super().__init__(channels, nc, filled(anchors), graph.strides)
         self.kind = graph.heads[0].kind
-        self.no = graph.heads[0].values + nc
-        self.counts = tuple(map(len, anchors))
-        self.m = nn.ModuleList(
+        self.no: int = graph.heads[0].values + nc
+        self.counts: tuple[int, ...] = tuple(map(len, anchors))
+        self.m: nn.ModuleList = nn.ModuleList(
             nn.Conv2d(c, na * self.no, 1) for c, na in zip(channels, self.counts, strict=True)
         )
-        self.scales = tuple(head.scale_x_y for head in graph.heads)
-        self.new_coords = graph.decoding == "scaled"
+        self.scales: tuple[float, ...] = tuple(head.scale_x_y for head in graph.heads)
+        self.new_coords: bool = graph.decoding == "scaled"
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """See `Detect.forward`; na is the level's own."""

@@ -48,7 +48,7 @@ class DarknetConv(Conv):
 
     def __init__(self, layer: Convolution) -> None:
         nn.Module.__init__(self)  # Conv's own makes other submodules
-        self.conv = nn.Conv2d(
+        self.conv: nn.Conv2d = nn.Conv2d(
             layer.c_in,
             layer.channels,
             layer.size,
@@ -57,10 +57,10 @@ class DarknetConv(Conv):
             groups=layer.groups,
             bias=not layer.batch_normalize,
         )
-        self.bn = nn.Identity()
+        self.bn: nn.Module = nn.Identity()
         if layer.batch_normalize:
             self.bn = nn.BatchNorm2d(layer.channels, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act = _ACTIVATIONS[layer.activation]()
+        self.act: nn.Module = _ACTIVATIONS[layer.activation]()
 
 
 class DarknetMaxPool(nn.Module):
@@ -72,10 +72,10 @@ class DarknetMaxPool(nn.Module):
         after = layer.padding - before
         # Of maps that the stride divides, windows end at size - padding <= stride: cells behind
         # the map are only reached where windows overlap.
-        self.margin = (0, 0)
+        self.margin: tuple[int, int] = (0, 0)
         if after > before and layer.size > layer.step:
             self.margin, before = (before, after), 0
-        self.pool = nn.MaxPool2d(layer.size, layer.step, before)
+        self.pool: nn.MaxPool2d = nn.MaxPool2d(layer.size, layer.step, before)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
@@ -90,6 +90,8 @@ class DarknetRoute(nn.Module):
 
     def __init__(self, layer: Route) -> None:
         super().__init__()
+        self.groups: int
+        self.group_id: int
         self.groups, self.group_id = layer.groups, layer.group_id
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -103,8 +105,8 @@ class DarknetShortcut(nn.Module):
 
     def __init__(self, layer: Shortcut) -> None:
         super().__init__()
-        self.act = _ACTIVATIONS[layer.activation]()
-        self.normalization = layer.normalization
+        self.act: nn.Module = _ACTIVATIONS[layer.activation]()
+        self.normalization: str = layer.normalization
         self.weight: nn.Parameter | None = None
         if layer.weights:
             self.weight = nn.Parameter(torch.ones(len(layer.sources), layer.weights))
@@ -143,7 +145,9 @@ class DarknetAveragePool(nn.Module):
     def __init__(self, layer: AveragePool) -> None:
         super().__init__()
         before = layer.padding // 2
-        self.pool = nn.AvgPool2d(layer.size, layer.step, before, count_include_pad=False)
+        self.pool: nn.AvgPool2d = nn.AvgPool2d(
+            layer.size, layer.step, before, count_include_pad=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
@@ -164,7 +168,7 @@ class DarknetScale(nn.Module):
 
     def __init__(self, layer: Scale) -> None:
         super().__init__()
-        self.act = _ACTIVATIONS[layer.activation]()
+        self.act: nn.Module = _ACTIVATIONS[layer.activation]()
 
     def forward(self, scale: Tensor, x: Tensor) -> Tensor:
         """Scale [B, C or 1, H or 1, W or 1] and map [B, C, H, W] -> [B, C, H, W]."""
@@ -177,6 +181,8 @@ class DarknetReorg(nn.Module):
 
     def __init__(self, layer: Reorg) -> None:
         super().__init__()
+        self.step: int
+        self.mixed: bool
         self.step, self.mixed = layer.step, layer.mixed
 
     def forward(self, x: Tensor) -> Tensor:
