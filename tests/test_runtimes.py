@@ -17,6 +17,7 @@ from yolov4sdk.backends.artefacts import read_spec
 from yolov4sdk.backends.base import ContextManager
 from yolov4sdk.backends.runtimes import RUNTIMES
 from yolov4sdk.conventions import Outputs
+from yolov4sdk.system.cpu import units
 from yolov4sdk.system.environment import requirements
 
 
@@ -129,3 +130,19 @@ def test_what_a_start_need_not_load() -> None:
     assert "'yolov4sdk.detector'" in loaded
     for slow in ("importlib.metadata", "email", "onnxruntime", "torch", "typer"):
         assert f"'{slow}'" not in loaded
+
+
+def test_units_of_a_processor(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(
+        "model name\t: X\nflags\t\t: sse avx2 avx512f avx512_vnni amx_tile amx_bf16\n"
+    )
+    here = units(cpuinfo)
+    assert here == ("AVX2", "AVX512", "VNNI", "AMX")
+    assert units(tmp_path / "none") == ()
+    used = {name: TABLE[name].units(here) for name in ("openvino", "onnxruntime", "torch", "trt")}
+    assert used["openvino"] == {"fp32": "AVX512", "bf16": "AMX", "int8": "AMX"}
+    assert used["onnxruntime"] == {"fp32": "AVX512", "int8": "AMX"}  # no bfloat16 on x86
+    assert used["torch"] == {"fp32": "AVX512", "bf16": "AMX"}
+    assert used["trt"] == {}
+    assert TABLE["openvino"].units(("AVX2",)) == {"fp32": "AVX2", "int8": "AVX2"}

@@ -109,6 +109,8 @@ def runtimes(files: dict[str, Path], images: np.ndarray) -> dict[str, Run]:
         "OpenVINO fp32": openvino_run(core, files["openvino"], images, "f32"),
     }
     if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        half = load_backend(files["torch"], "torch", "cpu", precision="bf16")
+        runs["torch bf16"] = lambda: half.infer(images)
         runs["OpenVINO bf16"] = openvino_run(core, files["openvino"], images, "bf16")
     if "int8" in files:
         runs["OpenVINO int8"] = openvino_run(core, files["int8"], images, "f32")

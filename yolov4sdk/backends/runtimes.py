@@ -6,7 +6,7 @@ Nothing is imported for a row but what its functions import when they are called
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +26,13 @@ Capability = Literal["replicas", "gpu letterbox", "device arrays", "conventions"
 lie on the device, foreign files by a spec that is given (`spec=`; of an address by `convention=`
 and `names=`)."""
 SpecReader = Callable[[Path], ModelSpec]
+
+
+_VECTORS: Final = ("AVX512", "AVX2")
+_ONEDNN: Final = {"fp32": _VECTORS, "bf16": ("AMX", "BF16"), "int8": ("AMX", "VNNI", *_VECTORS)}
+"""By the dispatch of oneDNN, which computes for OpenVINO and torch."""
+_MLAS: Final = {"fp32": _VECTORS, "int8": ("AMX", "VNNI", *_VECTORS)}
+"""By that of ONNX Runtime's own kernels, which have no bfloat16 for x86."""
 
 
 def _any_file(path: Path) -> bool:
@@ -57,6 +64,7 @@ class RuntimeInfo:
         capabilities: what it can do besides `infer`.
         exporter: name of the `export --engine` that writes its files; "" where it reads native
             checkpoints.
+        kernels: precision to the processor's units that it has kernels for, best first.
         probe: what is installed and can be used, as plain values; ImportError without it.
     """
 
@@ -73,7 +81,16 @@ class RuntimeInfo:
     precisions: tuple[str, ...] = ()
     capabilities: frozenset[Capability] = frozenset()
     exporter: str = ""
+    kernels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     probe: Callable[[], dict[str, Any]] = _nothing
+
+    def units(self, here: Collection[str]) -> dict[str, str]:
+        """The unit that each precision is computed with on a processor that has these."""
+        best = {
+            precision: next((unit for unit in units if unit in here), None)
+            for precision, units in self.kernels.items()
+        }
+        return {precision: unit for precision, unit in best.items() if unit is not None}
 
     def loaded(self, model: Any, **options: Any) -> Any:
         """A backend of this runtime; `options` are device, precision and threads."""
@@ -136,6 +153,7 @@ _ROWS: Final = (
     RuntimeInfo(
         "torch", "PyTorch", "torch_backend:TorchBackend",
         reads={".safetensors": native_spec}, extra="torch", packages=("torch",),
+        kernels={name: _ONEDNN[name] for name in ("fp32", "bf16")},
         devices="cpu, cuda", precisions=("fp32", "bf16", "fp16"), probe=_torch,
     ),
     RuntimeInfo(
@@ -147,14 +165,15 @@ _ROWS: Final = (
         ),
         exclusive=True,
         devices="cpu, cuda, tensorrt", capabilities=frozenset({"replicas", "conventions"}),
-        exporter="onnx",
+        exporter="onnx", kernels=_MLAS,
         probe=_onnxruntime,
     ),
     RuntimeInfo(
         "openvino", "OpenVINO", "openvino_backend:OpenVinoBackend",
         reads={".onnx": read_onnx_spec, ".xml": openvino_spec}, extra="openvino",
         packages=("openvino",), devices="cpu, gpu", precisions=("fp32", "bf16", "fp16"),
-        capabilities=frozenset({"replicas", "conventions"}), exporter="openvino", probe=_openvino,
+        capabilities=frozenset({"replicas", "conventions"}), exporter="openvino",
+        kernels=_ONEDNN, probe=_openvino,
     ),
     RuntimeInfo(
         "trt", "TensorRT", "tensorrt_backend:TensorRtBackend",

@@ -23,6 +23,7 @@ from ..measure.benchmark import plot as draw_plot
 from ..measure.ceiling import matrix_rates
 from ..measure.evaluation import evaluate
 from ..measure.timing import machine
+from ..system.cpu import units
 from ..system.cuda_driver import gpus
 from ..system.files import check_new_files
 from ..system.option import about
@@ -30,7 +31,7 @@ from .console import wide_console
 from .signature import accepts, completion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -149,7 +150,7 @@ def benchmark(
         }
         typer.echo(json.dumps(report))
     else:
-        _show(found, _machine(device), rates, left_out)
+        _show(found, "\n".join([_machine(device), *_units(found, device)]), rates, left_out)
     if not found:
         raise typer.Exit(1)
 
@@ -158,6 +159,15 @@ def _machine(device: str) -> str:
     """The processor, and the GPUs where one of them was asked for."""
     names = [gpu.name for gpu in gpus()] if device.startswith("cuda") else []
     return ", ".join([*names, machine()])
+
+
+def _units(found: Sequence[Measurement], device: str) -> Iterator[str]:
+    """What each runtime computes with on this processor, a line each."""
+    for name in sorted({item.backend for item in found} & set(TABLE)) if device == "cpu" else ():
+        used = TABLE[name].units(units())
+        if used:
+            what = ", ".join(f"{precision} with {unit}" for precision, unit in used.items())
+            yield f"{name}: {what}"
 
 
 def _files(model: str, backends: list[str], folder: Path) -> list[tuple[Path, str | None]]:

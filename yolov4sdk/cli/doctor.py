@@ -49,4 +49,6 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
     return " ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)

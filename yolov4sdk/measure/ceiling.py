@@ -27,13 +27,13 @@ Run = Callable[[], Any]
 def matrix_rates(rounds: int = ROUNDS, device: str = "cpu") -> dict[str, float]:
     """Operations a second (2 x multiply-add) of a matrix product, by precision.
 
-    On a CPU for each precision the best of what is installed (NumPy, torch, OpenVINO), on a CUDA
-    device torch's ("fp32" without TF32, as the backends compute), by the fastest run: a ceiling is
+    On a CPU for each precision the best of what is installed (NumPy, torch, OpenVINO, ONNX
+    Runtime), on a CUDA device torch's ("fp32" without TF32, as the backends compute), by the fastest run: a ceiling is
     not an average. A precision that no runtime here computes in is left out.
     """
     rates: dict[str, float] = {}
     side: int = SIDE
-    probes: Sequence[Callable[[], dict[str, Run]]] = (_numpy, _torch, _openvino)
+    probes: Sequence[Callable[[], dict[str, Run]]] = (_numpy, _torch, _openvino, _onnxruntime)
     if device != "cpu":
         side, probes = CUDA_SIDE, (partial(_cuda, device),)
     for probe in probes:
@@ -104,6 +104,29 @@ def _cuda(device: str) -> dict[str, Run]:
         torch.cuda.synchronize(device)
 
     return {precision: partial(product, matrix.to(dtype)) for precision, dtype in kinds.items()}
+
+
+def _onnxruntime() -> dict[str, Run]:
+    """Integers in, integers out: without the conversions that stand around OpenVINO's product."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    left = rng.integers(0, 256, (SIDE, SIDE), np.uint8)
+    weight = rng.integers(-127, 128, (SIDE, SIDE), np.int8)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "product",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [SIDE, SIDE])],
+        [numpy_helper.from_array(weight, "w")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_cpus()
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return {"int8": lambda: session.run(None, {"x": left})}
 
 
 def _openvino() -> dict[str, Run]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..system.cpu import available_cpus
+from ..system.cpu import available_cpus, units
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -49,7 +49,7 @@ def median_ratio(seconds: list[float], base: list[float]) -> float:
 
 
 def machine() -> str:
-    """The processor, the threads that may be used and the Python version, in one line."""
+    """The processor and its units, the threads that may be used and Python's version, in a line."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -57,4 +57,5 @@ def machine() -> str:
             if line.startswith("model name"):
                 name = line.partition(":")[2].strip()
                 break
-    return f"{name}, {available_cpus()} threads, Python {platform.python_version()}"
+    has = f" ({' '.join(units())})" if units() else ""
+    return f"{name}{has}, {available_cpus()} threads, Python {platform.python_version()}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib import metadata
 from typing import Any, Final, Protocol
 
 from packaging.specifiers import SpecifierSet
 
-from .cpu import available_cpus
+from .cpu import available_cpus, units
 from .cuda_driver import driver_version, gpus
 from .text import first_line
 from .version import __version__
@@ -40,6 +40,10 @@ class Runtime(Protocol):
         """Whether two of the packages at once overwrite each other."""
         ...
 
+    def units(self, here: Collection[str]) -> dict[str, str]:
+        """The unit that each precision is computed with on a processor that has these."""
+        ...
+
     @property
     def probe(self) -> Callable[[], dict[str, Any]]:
         """What is installed and can be used."""
@@ -66,6 +70,7 @@ def report(rows: Iterable[Runtime]) -> dict[str, Any]:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "processors": available_cpus(),
+            "units": " ".join(units()) or "not known",
         },
         "core": {name: version(name) for name, _ in requirements().get("", [])},
         "extras": extras(),
@@ -215,7 +220,8 @@ def _cuda_conflicts(
 def _probe(row: Runtime) -> dict[str, Any]:
     """What a runtime says; {} where it is not installed, {"error"} where it does not load."""
     try:
-        return row.probe()
+        used = row.units(units())
+        return row.probe() | ({"units": used} if used else {})
     except ImportError as error:
         missing = error.__cause__ or error
         if isinstance(missing, ModuleNotFoundError) and missing.name == row.name:
