@@ -28,8 +28,9 @@ def matrix_rates(rounds: int = ROUNDS, device: str = "cpu") -> dict[str, float]:
     """Operations a second (2 x multiply-add) of a matrix product, by precision.
 
     On a CPU for each precision the best of what is installed (NumPy, torch, OpenVINO, ONNX
-    Runtime), on a CUDA device torch's ("fp32" without TF32, as the backends compute), by the fastest run: a ceiling is
-    not an average. A precision that no runtime here computes in is left out.
+    Runtime), on a CUDA device torch's ("fp32" without TF32, as the backends compute), by the
+    fastest run: a ceiling is not an average. A precision that no runtime here computes in is left
+    out.
     """
     rates: dict[str, float] = {}
     side: int = SIDE
