@@ -49,11 +49,6 @@ class LossParts:
         )
 
 
-def class_gain_for(gain: float, class_count: int) -> float:
-    """The class gain of a model with `class_count` classes, given the one of 80 classes."""
-    return gain * class_count / 80
-
-
 def paired_iou(predicted: Tensor, target: Tensor, kind: str) -> Tensor:
     """GIoU or CIoU of box pairs.
 

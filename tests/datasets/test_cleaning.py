@@ -21,7 +21,7 @@ def clean(
     rows: list[tuple[float, ...]], ignored: tuple[bool, ...] = ()
 ) -> tuple[np.ndarray, DatasetReport]:
     report = DatasetReport()
-    boxes, _ = clean_boxes(RawImage(Path("a.jpg"), rows, ignored=ignored), SIZE, report)
+    boxes, *_ = clean_boxes(RawImage(Path("a.jpg"), rows, ignored=ignored), SIZE, report)
     return boxes, report
 
 
@@ -64,7 +64,7 @@ def test_duplicates_are_of_class_and_box() -> None:
 def test_ignored_boxes_are_kept_apart() -> None:
     report = DatasetReport()
     rows = [(0, 10, 10, 30, 30), (0, 40, 10, 60, 30)]
-    boxes, crowd = clean_boxes(RawImage(Path("a"), rows, ignored=(False, True)), SIZE, report)
+    boxes, crowd, *_ = clean_boxes(RawImage(Path("a"), rows, ignored=(False, True)), SIZE, report)
     assert len(boxes) == len(crowd) == report.ignored == 1
     assert crowd[0, 1] == pytest.approx(0.5)
 

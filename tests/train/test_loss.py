@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.groups import LossSettings
-from train.loss import DetectionLoss, class_gain_for, paired_iou
+from train.loss import DetectionLoss, paired_iou
 from train.matching import match
+from train.settings import TrainSettings
 from yolov4sdk.errors import SettingError
 
 VARIANTS = [(iou, r, g) for iou in ("giou", "ciou") for r in (0, 1) for g in ("0", "1.5")]
@@ -150,4 +151,5 @@ def test_settings_are_checked():
         LossSettings(label_smoothing=1.0)
     with pytest.raises(SettingError, match="levels"):
         DetectionLoss(torch.ones(2, 3, 2), LossSettings())
-    assert class_gain_for(0.5, 20) == pytest.approx(0.125)
+    of_80 = LossSettings(class_gain=0.5, class_gain_of_80=True)
+    assert TrainSettings(loss=of_80).loss_of(20).class_gain == pytest.approx(0.125)

@@ -16,7 +16,6 @@ from .declared import decode
 
 _MEAN: Final = (0.485, 0.456, 0.406)
 _STD: Final = (0.229, 0.224, 0.225)
-STRETCH: Final = InputContract(resize=Resize("stretch"), multiple=1)
 HF: Final = InputContract(name="pixel_values", resize=Resize("stretch"), multiple=1)
 DETR: Final = InputContract(
     name="pixel_values", mean=_MEAN, std=_STD, multiple=1, size=(800, 1056),

@@ -43,7 +43,7 @@ def assemble(
         if upright is None:
             report.count("without_image", entry.label or entry.path, len(entry.boxes))
             continue
-        rows.append(_clean(upright, header.size, report))
+        rows.append(clean_boxes(upright, header.size, report))
         kept.append(entry)
         sizes.append(header.size)
     report.explain()
@@ -83,7 +83,7 @@ def assemble(
 
 def clean_boxes(
     entry: RawImage, size: tuple[int, int], report: DatasetReport
-) -> tuple[Boxes, Boxes]:
+) -> tuple[Boxes, Boxes, NDArray[np.float32], NDArray[np.float32]]:
     """Repair, drop and normalise the boxes of one image.
 
     Corners are put in order, boxes clipped to the image, those under 2 px on a side and repeats
@@ -96,16 +96,8 @@ def clean_boxes(
 
     Returns:
         Float32 [N, 5] and [M, 5] rows (class, cx, cy, w, h), normalised: the boxes, and the crowd
-        or difficult ones.
+        or difficult ones; float32 [N] of the boxes: areas (NaN where not given) and scores.
     """
-    boxes, crowd, *_ = _clean(entry, size, report)
-    return boxes, crowd
-
-
-def _clean(
-    entry: RawImage, size: tuple[int, int], report: DatasetReport
-) -> tuple[Boxes, Boxes, NDArray[np.float32], NDArray[np.float32]]:
-    """`clean_boxes`, and float32 [N] of the boxes: areas (NaN where not given) and scores."""
     where = entry.label or entry.path
     rows = np.array(entry.boxes, dtype=np.float64).reshape(-1, 5)
     crowd = np.array(entry.ignored, dtype=bool) if len(entry.ignored) else np.zeros(len(rows), bool)

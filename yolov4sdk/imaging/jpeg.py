@@ -53,11 +53,6 @@ def decode_scaled(data: bytes, canvas: Size) -> tuple[NDArray[np.uint8], Size] |
     return upright(pixels, orientation), source
 
 
-def jpeg_size(head: bytes) -> Size | None:
-    """Height and width after EXIF orientation; None when the head (HEAD bytes) does not say."""
-    return jpeg_header(head)[0]
-
-
 def jpeg_header(head: bytes) -> tuple[Size | None, int]:
     """Height and width after EXIF orientation, and that; of a whole file, or of its first bytes.
 
