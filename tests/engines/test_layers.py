@@ -98,7 +98,7 @@ def test_log() -> None:
         "Name: __myl_CorrSigm_1, LayerType: runtime_fusion, Inputs: [ { Name: a, Dimensions: "
         "[1,4,8,8], Datatype: Half, Format: (NHWC) Channel major format }], Constants: [ { Name: "
         "c, Datatype: Float, Format: x }], Outputs: [ { Name: b, Datatype: Half, Format: x }], "
-        "TacticName: t, StreamId: 0, Metadata: [ONNX Layer: n_1][ONNX EngineLayer: n_2]\n"
+        "TacticName: t, StreamId: 0, Metadata: [ONNX Layer: n_1][ONNX Layer: n_2]\n"
         "Name: w, LayerType: wait, Inputs: [], Constants: [], Outputs: [], TacticName: , "
         "StreamId: 1, EventId: 1, Metadata: \n\nI/O Tensors:\n Name: images, IOMode: Input"
     )
