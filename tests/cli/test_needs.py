@@ -11,23 +11,27 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import cv2
+import httpx
 import pytest
 import torch
 
 from tests.conftest import REPOSITORY
 from tests.conventions.cases import CASES
 from tests.conventions.cases import write as write_case
+from tests.support.service import PHOTOGRAPH, Service
 from tests.train.synthetic import write_dataset
 from yolov4sdk.cli.commands import TABLE
 from yolov4sdk.cli.models import COLUMNS, FIGURES
 from yolov4sdk.contract.names import MODELS
+from yolov4sdk.imaging.synthetic import drawn_image
 from yolov4sdk.models import BUILT_IN, build_model
 from yolov4sdk.models.summary import summary
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-RUN = """
-import json, sys
-blocked, commands = set(json.loads(sys.argv[1])), json.loads(sys.argv[2])
+SITE = """
+import json, os, sys
+blocked = set(json.loads(os.environ.get("BLOCKED", "[]")))
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in blocked:
@@ -36,8 +40,12 @@ sys.meta_path.insert(0, Blocker())
 import importlib.util
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in blocked else found(name)
+"""
+"""`sitecustomize`: every Python that starts, children too, lacks these packages."""
+RUN = """
+import json, sys
 from yolov4sdk.cli import main
-for words in commands:
+for words in json.loads(sys.argv[1]):
     sys.argv = ["yolov4sdk", *words]
     try:
         main()
@@ -83,13 +91,25 @@ def modules_without(extras: tuple[str, ...]) -> list[str]:
     return sorted(m for m, names in by_module.items() if {n.lower() for n in names} <= other)
 
 
+def environment(extras: tuple[str, ...], folder: Path) -> dict[str, str]:
+    """Variables under which a Python has no more than the core and these extras."""
+    (folder / "site").mkdir(exist_ok=True)
+    (folder / "site/sitecustomize.py").write_text(SITE)
+    return {
+        "BLOCKED": json.dumps(modules_without(extras)),
+        "PYTHONPATH": f"{folder / 'site'}:{REPOSITORY}",
+        "PATH": "/usr/bin:/bin",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(folder),
+    }
+
+
 def run(extras: tuple[str, ...], folder: Path, *commands: str) -> list[tuple[int, str]]:
     """Exit code and standard error of each command, in an environment with these extras."""
-    arguments = [json.dumps(modules_without(extras)), json.dumps([c.split() for c in commands])]
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments], cwd=folder, capture_output=True, text=True,
-        timeout=300, check=False, env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin",
-                                       "OMP_NUM_THREADS": "1", "HOME": str(folder)},
+        [sys.executable, "-c", RUN, json.dumps([c.split() for c in commands])], cwd=folder,
+        capture_output=True, text=True, timeout=300, check=False,
+        env=environment(extras, folder),
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     parts = re.split(r"CODE (\d+)\n", done.stderr)
@@ -104,6 +124,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, micro_artefacts: dict[str, 
     torch.save(build_model("yolov4-csp-n").state_dict(), folder / "n.pt")
     write_case(CASES["yolox-raw"](), folder / "foreign.onnx")
     write_dataset(folder / "data", train=4, val=2, classes=1)
+    for name, count in (("train", 4), ("val", 2)):
+        for kind in ("one", "other"):
+            (folder / "kinds" / name / kind).mkdir(parents=True)
+            for i in range(count):
+                cv2.imwrite(str(folder / f"kinds/{name}/{kind}/{i}.png"), drawn_image((48, 48), i))
     for kind, path in micro_artefacts.items():
         shutil.copy(path, folder / f"{kind}{path.suffix}")
     return folder
@@ -145,7 +170,14 @@ PICTURES = "data/images/val"
         pytest.param(
             ("export", "cpu"), ("export torch.safetensors -o made.onnx",), marks=pytest.mark.slow
         ),
-        pytest.param(("train",), (f"train data/data.yaml -o run {QUICK}",), marks=pytest.mark.slow),
+        pytest.param(
+            ("train",),
+            (
+                f"train data/data.yaml -o run {QUICK}",
+                f"train-backbone kinds --output backbones {QUICK.replace('--workers 0 ', '')}",
+            ),
+            marks=pytest.mark.slow,
+        ),
         (("torch",), ("import n.pt -o again.safetensors",)),
         (
             ("export", "cpu"),
@@ -159,6 +191,21 @@ def test_a_command_runs_with_its_extra_only(
 ) -> None:
     for command, (code, said) in zip(commands, run(extras, folder, *commands), strict=True):
         assert code == 0, f"{command}: {said}"
+
+
+def test_the_service_runs_with_its_extra_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker and decoders too."""
+    for name, value in environment(("serve", "cpu"), folder).items():
+        monkeypatch.setenv(name, value)
+    with Service(str(folder / "onnxruntime.onnx")) as service:
+        answer = httpx.post(
+            f"http://127.0.0.1:{service.port}/v1/detect", content=PHOTOGRAPH.read_bytes()
+        )
+        assert answer.status_code == 200, answer.text
+        service.terminate()
+        assert service.wait() == 0
 
 
 def test_a_command_names_the_extra_that_it_lacks(folder: Path) -> None:
