@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from yolov4sdk.backends import Backend, load_backend
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.errors import VerificationError
+from yolov4sdk.measure.classes import parse_map, share_classes
 from yolov4sdk.measure.evaluation import evaluate
 from yolov4sdk.measure.verify import Agreement, compare_artefacts
 
@@ -81,9 +83,10 @@ class Quantiser:
             int8.calibration, int8.split, spec, int8.calibration_images
         )
         self._labelled: DetectionDataset | None = None
+        self._class_map = parse_map(int8.class_map)
         if int8.val_data is not None:
-            dataset = load_dataset(int8.val_data, int8.val_split)
-            self._labelled = dataset.with_names(spec.names)
+            self._labelled = load_dataset(int8.val_data, int8.val_split)
+            share_classes(spec.names, self._labelled, self._class_map)  # refused now, not later
 
     def write(self, source: Path, folder: Path) -> tuple[tuple[Path, ...], Quantisation]:
         """Try every method and keep the best.
@@ -112,7 +115,9 @@ class Quantiser:
         best = min(candidates, key=lambda name: badness(candidates[name]))
         made = Quantisation(best, candidates, len(self.calibration.images))
         if self._labelled is not None:
-            before, after = judge(source, written[best][-1], self._labelled, self._max_drop)
+            before, after = judge(
+                source, written[best][-1], self._labelled, self._max_drop, self._class_map
+            )
             made = replace(made, ap_before=before, ap_after=after)
         return written[best], made
 
@@ -124,7 +129,11 @@ def badness(found: Agreement) -> tuple[float, float]:
 
 
 def judge(
-    source: Path, quantised: Path, dataset: DetectionDataset, max_drop: float
+    source: Path,
+    quantised: Path,
+    dataset: DetectionDataset,
+    max_drop: float,
+    class_map: Mapping[str, str] | None = None,
 ) -> tuple[float, float]:
     """AP50-95 of both files in points of 100.
 
@@ -132,9 +141,9 @@ def judge(
         VerificationError: more than `max_drop` points are lost.
     """
     with load_backend(source, device="cpu") as backend:
-        before = average_precision(backend, dataset)
+        before = average_precision(backend, dataset, class_map)
     with load_backend(quantised, device="cpu") as backend:
-        after = average_precision(backend, dataset)
+        after = average_precision(backend, dataset, class_map)
     if not before - after <= max_drop:
         raise VerificationError(
             f"{quantised.name}: INT8 takes AP50-95 from {before:.2f} to {after:.2f} on "
@@ -145,6 +154,8 @@ def judge(
     return before, after
 
 
-def average_precision(backend: Backend, dataset: DetectionDataset) -> float:
+def average_precision(
+    backend: Backend, dataset: DetectionDataset, class_map: Mapping[str, str] | None = None
+) -> float:
     """AP50-95 in points of 100, on square canvases, which every graph takes."""
-    return 100 * evaluate(backend, dataset, rectangular=False, batch=4).ap
+    return 100 * evaluate(backend, dataset, rectangular=False, batch=4, class_map=class_map).ap

@@ -132,6 +132,13 @@ class Int8Options:
         default=None, metadata=about("Labelled data set whose mAP decides.", panel=_INT8)
     )
     val_split: str = field(default="val", metadata=about("Split of --val-data.", panel=_INT8))
+    class_map: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "A class by the model's name and --val-data's: 'potted plant=pottedplant'.",
+            names=("--map",), panel=_INT8,
+        ),
+    )  # fmt: skip
     max_drop: float = field(
         default=0.5, metadata=about("AP points (of 100) that may be lost.", low=0, panel=_INT8)
     )

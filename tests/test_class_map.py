@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from yolov4sdk.backends.base import Outputs
-from yolov4sdk.cli.options import parse_map
 from yolov4sdk.datasets import DetectionDataset, load_dataset
 from yolov4sdk.errors import DatasetError, SettingError, UnknownClassError
-from yolov4sdk.measure.classes import share_classes
+from yolov4sdk.measure.classes import parse_map, share_classes
 from yolov4sdk.measure.evaluation import evaluate
 
 from .test_evaluation import Finder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import NamesError, SettingError
@@ -61,23 +60,6 @@ def parse_names(text: str) -> list[str]:
     if path.suffix in {".names", ".txt"}:
         raise NamesError(f"no file of class names at {path}; check the path")
     return [name.strip() for name in text.split(",")]
-
-
-def parse_map(items: Sequence[str]) -> dict[str, str]:
-    """ "potted plant=pottedplant" to {the model's name: the data set's}.
-
-    Raises:
-        SettingError: an item that is not MODEL=DATA, or a class that is mapped twice.
-    """
-    result: dict[str, str] = {}
-    for item in items:
-        model, equals, data = (part.strip() for part in item.partition("="))
-        if not (equals and model and data) or model in result:
-            raise SettingError(
-                f"--map takes 'model name=data name', each name of the model once, got {item!r}"
-            )
-        result[model] = data
-    return result
 
 
 def parse_points(text: str) -> list[tuple[float, float]]:

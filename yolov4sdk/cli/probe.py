@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SettingError
-from .options import parse_map
 
 if TYPE_CHECKING:
     from ..measure.probe import Ranking
@@ -42,6 +41,7 @@ def probe(
     """Try every declaration that fits a foreign file on pictures, and rank them."""
     from ..datasets import load_dataset
     from ..imaging.sources import expand
+    from ..measure.classes import parse_map
     from ..measure.probe import probe as run
     from .adopt import class_names
 

@@ -14,6 +14,7 @@ from ..backends import load_backend
 from ..backends.tta import augmented
 from ..datasets import load_dataset
 from ..errors import SettingError
+from ..measure.classes import parse_map
 from ..measure.diagnosis import diagnose
 from ..measure.evaluation import EvaluationResult, evaluate, print_result
 from ..measure.metrics import coco_results
@@ -23,7 +24,6 @@ from ..measure.report import write_report
 from ..system.files import atomic_write, check_new_files
 from .console import messages, progress_bar
 from .declared import Looking, Reporting, Running
-from .options import parse_map
 from .signature import accepts, taken
 
 _PREDICTIONS: Final = "predictions.jpg"

@@ -16,6 +16,23 @@ from yolov4sdk.errors import SettingError, UnknownClassError
 _SHOWN = 10  # names in a note
 
 
+def parse_map(items: Sequence[str]) -> dict[str, str]:
+    """ "potted plant=pottedplant" to {the model's name: the data set's}.
+
+    Raises:
+        SettingError: an item that is not MODEL=DATA, or a class that is mapped twice.
+    """
+    result: dict[str, str] = {}
+    for item in items:
+        model, equals, data = (part.strip() for part in item.partition("="))
+        if not (equals and model and data) or model in result:
+            raise SettingError(
+                f"--map takes 'model name=data name', each name of the model once, got {item!r}"
+            )
+        result[model] = data
+    return result
+
+
 @dataclass(frozen=True)
 class SharedClasses:
     """The classes that are measured, and where a model has them.
