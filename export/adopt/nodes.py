@@ -101,10 +101,14 @@ class _Operations:
         numbers = self.floats(self.node("Range", np.int64(0), rows, np.int64(1)))
         return self.floats(self.node("Less", numbers, self.node("Reshape", count, _ints(-1, 1))))
 
-    def best(self, scores: Node, k: int) -> tuple[Node, Node, Node]:
+    def best(self, scores: Node, k: int, fewer: bool) -> tuple[Node, Node, Node]:
         classes = self.node("Gather", self.node("Shape", scores), np.int64(2), axis=0)
         flat = self.node("Reshape", scores, _ints(0, -1))
-        values, order = self.several("TopK", 2, flat, _ints(k), axis=1)
+        count: Node | Constant = _ints(k)
+        if fewer:
+            there = self.node("Gather", self.node("Shape", flat), _ints(1), axis=0)
+            count = self.node("Min", there, _ints(k))
+        values, order = self.several("TopK", 2, flat, count, axis=1)
         return values, self.node("Div", order, classes), self.node("Mod", order, classes)
 
     def pick(self, x: Node, rows: Node) -> Node:

@@ -54,3 +54,21 @@ def test_known_boxes(name: str, tmp_path: Path) -> None:
     names = [output.name for output in session.get_outputs()]
     raw = dict(zip(names, session.run(None, {"images": image}), strict=True))
     check(decode(raw, own, (SIDE, SIDE)), case)
+
+
+def test_fewer_pairs_than_the_best_are_asked_for(tmp_path: Path) -> None:
+    """6 queries of 3 classes, where the file does not say how many rows it gives."""
+    case = CASES["rtdetr-hf"]()
+    model = onnx.load(write(case, tmp_path / "m.onnx"))
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_param = "queries"
+    onnx.save(model, tmp_path / "m.onnx")
+    contract = contract_of("rtdetr-hf", case, tmp_path / "m.onnx")
+    assert contract.output.topk == 300 and contract.output.rows is None
+    adopted, own = rewrite(model, contract)
+    session = onnxruntime.InferenceSession(adopted.SerializeToString())
+    image = np.full((1, SIDE, SIDE, 3), 7, np.uint8)
+    names = [output.name for output in session.get_outputs()]
+    raw = dict(zip(names, session.run(None, {"images": image}), strict=True))
+    assert raw["scores"].shape == (1, 6 * 3)
+    check(decode(raw, own, (SIDE, SIDE)), case)

@@ -80,8 +80,11 @@ class Ops(Protocol):
         """x [B, N], count [B] or [B, 1] -> 1.0 in the first `count` rows of each image."""
         ...
 
-    def best(self, scores: Array, k: int) -> tuple[Array, Array, Array]:
-        """[B, N, C] -> the k best (scores, rows, columns) [B, k]; the first of equals wins."""
+    def best(self, scores: Array, k: int, fewer: bool) -> tuple[Array, Array, Array]:
+        """[B, N, C] -> the k best (scores, rows, columns) [B, k]; the first of equals wins.
+
+        `fewer`: there may be fewer than k.
+        """
         ...
 
     def pick(self, x: Array, rows: Array) -> Array:
@@ -114,7 +117,7 @@ def candidates(
     scores = _scores(parts, output, ops)
     if output.selection == "rows":
         return boxes, scores, None
-    best, rows, columns = ops.best(scores, output.topk or 1)
+    best, rows, columns = ops.best(scores, output.topk or 1, output.rows is None)
     return ops.pick(boxes, rows), best, columns
 
 

@@ -67,7 +67,7 @@ class _NumPyOps:
     def rows_below(self, x: Array, count: Array) -> Array:
         return (np.arange(x.shape[1]) < count.reshape(-1, 1)).astype(np.float32)
 
-    def best(self, scores: Array, k: int) -> tuple[Array, Array, Array]:
+    def best(self, scores: Array, k: int, fewer: bool) -> tuple[Array, Array, Array]:
         classes = scores.shape[2]
         flat = scores.reshape(len(scores), -1)
         order = np.argsort(-flat, axis=1, kind="stable")[:, : min(k, flat.shape[1])]
