@@ -83,8 +83,9 @@ class Results:
     def write_tables(self, tracked: bool) -> None:
         """Write what belongs to all images."""
         if file := self._tables.get("json"):
-            text = json.dumps(self.records, indent=1, ensure_ascii=False) + "\n"
-            self._write_text(file, text)
+            # an image a line: with `indent` Python's own encoder would take four times as long
+            lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in self.records)
+            self._write_text(file, f"[\n{lines}\n]\n")
         if file := self._tables.get("csv"):
             table = io.StringIO(newline="")
             writer = csv.writer(table)
