@@ -101,7 +101,7 @@ def draw(
     style = style or Style()
     canvas = image.copy()
     # Lines and letters grow with the image, so that they read alike at every size.
-    width = style.width or max(1, min(12, round(sum(image.shape[:2]) / 900)))
+    width = style.width or max(1, min(12, round(sum(image.shape[:2]) / 750)))
     colors = style.colors or palette(len(detections.names))
     boxes = np.rint(np.asarray(detections.xyxy, np.float64)).astype(np.int64)
     chosen = [colors[int(c) % len(colors)] for c in detections.class_ids]
