@@ -27,10 +27,13 @@ AUTHORS: Final[dict[str, Any]] = {
 
 # For data of one's own: few images, few classes, few updates.
 OWN: Final[dict[str, Any]] = {
-    "amp": "auto", "optimizer": "adamw", "lr": 0.001,
+    "amp": "auto", "optimizer": "adamw",
     "box_gain": 0.2, "class_gain": 0.5, "class_gain_of_80": False, "ignored_regions": True,
     "translate": 0.1, "scale": 0.5, "mixup": 0.0,
 }  # fmt: skip
+
+# From random weights SGD is ahead of AdamW at every epoch; from a trained model it is behind.
+OWN_FROM_SCRATCH: Final[dict[str, Any]] = {**OWN, "optimizer": "sgd"}
 
 RECIPES: Final = {"own": OWN, "authors": AUTHORS}
 FULL_SIZE: Final = ("yolov4-csp", "yolov4-p5", "yolov4-p6", "yolov4-p7")
@@ -55,7 +58,18 @@ def settings(base: TrainSettings | None = None, /, **given: Any) -> TrainSetting
     name = name or default_recipe(given)
     if name not in RECIPES:
         raise SettingError(f"recipe is {name!r}; expected one of {', '.join(RECIPES)}")
-    return (base or TrainSettings()).changed({**RECIPES[name], **_open(given), "recipe": name})
+    base = base or TrainSettings()
+    values = RECIPES[name]
+    if name == "own" and from_scratch({**vars(base), **given}):
+        values = OWN_FROM_SCRATCH
+    return base.changed({**values, **_open(given), "recipe": name})
+
+
+def from_scratch(given: Mapping[str, Any]) -> bool:
+    """Whether a run with these settings starts from random weights, at least in its head."""
+    if given.get("weights"):
+        return False
+    return any(given.get(name) for name in ("from_scratch", "model", "backbone"))
 
 
 def _open(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,22 @@ def test_own_has_no_rule_for_80_classes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "optimizer", "rate"),
+    [
+        ({}, "adamw", 0.001),
+        ({"weights": "w.safetensors"}, "adamw", 0.001),
+        ({"from_scratch": True}, "sgd", 0.01),
+        ({"model": "yolov4-csp-n"}, "sgd", 0.01),
+        ({"from_scratch": True, "optimizer": "adamw"}, "adamw", 0.001),
+        ({"optimizer": "sgd"}, "sgd", 0.01),
+    ],
+)
+def test_the_optimizer_of_own_goes_by_the_start(given, optimizer: str, rate: float) -> None:
+    chosen = recipes.settings(data="x", recipe="own", **given)
+    assert (chosen.schedule.optimizer, chosen.learning_rate) == (optimizer, rate)
+
+
+@pytest.mark.parametrize(
     ("model", "classes", "expected"),
     [("yolov4-csp", 2, "own"), ("yolov4-csp", 80, "authors"), ("yolov4-csp-n", 80, "own")],
 )
