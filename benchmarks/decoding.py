@@ -87,7 +87,7 @@ def compared(file: Path) -> Compared:
     names = tuple(map(str, range(contract.output.classes)))
     target = file.with_suffix(".adopted.onnx")
     adopt(file, target, name, names=names, size=size, overwrite=True)
-    conf = max(float(theirs[1].min()) - 1e-4, 0)
+    conf = max(float(theirs[1].min(initial=1)) - 1e-4, 0)
     options: dict[str, Any] = {} if contract.output.suppressed else {"iou": 0.65}
     with Detector(target, conf=conf, max_det=1000, color="RGB", **options) as detector:
         seen = detector(picture)

@@ -166,7 +166,7 @@ def of_torchvision(kind: str) -> Callable[[Path], dict[str, Any]]:
         build = getattr(detection, kind)
         sized = {} if kind.startswith("ssd") else {"min_size": SIDE}
         network = build(
-            weights=None, weights_backbone=None, num_classes=CLASSES + 1, score_thresh=CONF, **sized
+            weights=None, weights_backbone=None, num_classes=CLASSES + 1, score_thresh=0.0, **sized
         ).eval()
         pixels = torch.from_numpy(PICTURE).permute(2, 0, 1).float() / 255
         export(network, [pixels], file, "images", ["boxes", "scores", "labels"])

@@ -66,7 +66,7 @@ def test_rfdetr_names_its_layouts(tmp_path: Path) -> None:
         ({"names": ("a", "b")}, "3 classes"),
         ({"names": None}, "--names"),
         ({"convention": "nowhere"}, "no convention"),
-        ({"changes": ("input.color=RGB",)}, "changes nothing"),
+        ({"changes": ("input.channels=RGB",)}, "changes nothing"),
         ({"changes": ("input.color=PINK",)}, "must be one of"),
         ({"size": (64, 64)}, "not (64, 64)"),
     ],
