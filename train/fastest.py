@@ -21,6 +21,7 @@ from yolov4sdk.models import Model
 
 _IMAGES = 4  # of a timed step: their ratio is that of a whole batch
 _ROUNDS, _SECONDS = 3, 10.0  # the median of so many steps, or of what this time allows
+_HOPELESS = 4.0  # a way that takes so many times the fastest's first step is not timed again
 _GAIN = 0.9  # what is not float32 with all threads must save a tenth
 
 Way = tuple[str, int]
@@ -98,13 +99,14 @@ def _times(
     images = images.view(_IMAGES, 3, side, side)
     if settings.channels_last:
         images = images.to(memory_format=torch.channels_last)
-    found: list[list[float]] = [[] for _ in ways]
-    for way in ways:
-        _seconds(copied, images, way)  # kernels are made at the first step
+    _seconds(copied, images, ways[-1])  # memory is fetched at the first step of all
+    first = [_seconds(copied, images, way) for way in ways]  # kernels are made at each way's first
+    found = [[] if seconds <= _HOPELESS * min(first) else [seconds] for seconds in first]
     start = time.perf_counter()
     for _ in range(_ROUNDS):
-        for times, way in zip(found, ways, strict=True):
-            times.append(_seconds(copied, images, way))
+        for i, way in enumerate(ways):
+            if first[i] <= _HOPELESS * min(first):
+                found[i].append(_seconds(copied, images, way))
         if time.perf_counter() - start > _SECONDS:
             break
     return [median(times) for times in found]
