@@ -99,7 +99,7 @@ def test_good_images_exit_with_zero(capsys, model: Path, folder: Path, tmp_path:
         (["info", "none.onnx"], "no model file at"),
         (["info", "{folder}/dog.jpg"], "is not an artefact"),
         (["import", "none.pt"], "no model file at"),
-        (["import", "{folder}/notes.txt"], "no checkpoint of torch.save"),
+        (["import", "{folder}/notes.txt"], "not a checkpoint of torch.save"),
     ],
 )
 def test_errors_are_one_message_and_exit_code_2(
