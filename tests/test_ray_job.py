@@ -222,7 +222,7 @@ def test_wrong_inputs_are_said_and_leave_nothing(folder, model, capsys, tmp_path
     with pytest.raises(ArtefactNotFoundError):
         detect_with_ray([str(folder)], out, model="none.onnx")
     (tmp_path / "x.parquet").write_bytes(b"no Parquet")
-    with pytest.raises(ImageNotFoundError, match="no Parquet file"):
+    with pytest.raises(ImageNotFoundError, match="not a Parquet file"):
         detect_with_ray([str(tmp_path / "x.parquet")], out, model=model)
     assert not out.exists()
 

@@ -168,7 +168,7 @@ def test_bad_weights(tmp_path: Path) -> None:
         "header alone": (data[:20], errors.TruncatedFileError, "holds 0 values"),
         "long": (data + b"\0" * 8, errors.WeightsCountError, f"needs exactly {count}: 2 too many"),
         "byte": (data + b"\0", errors.WeightsCountError, f"{count} values and 1 bytes"),
-        "foreign": (b"PK\x03\x04" + data, errors.ForeignFileError, "no Darknet"),
+        "foreign": (b"PK\x03\x04" + data, errors.ForeignFileError, "not a Darknet"),
         "nan": (data[:20] + nan.tobytes(), errors.ForeignFileError, "NaN .*layer"),
         "negative": (
             data[:20] + (-np.abs(nan[:100])).tobytes() + data[420:],
