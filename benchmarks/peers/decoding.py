@@ -157,7 +157,10 @@ def of_transformers(kind: str, convention: str) -> Callable[[Path], dict[str, An
 
 
 def of_torchvision(kind: str) -> Callable[[Path], dict[str, Any]]:
-    """Exported with decoding and suppression inside: its boxes are the graph's own."""
+    """Exported with decoding and suppression inside: its boxes are the graph's own.
+
+    Those of class 0, the background, are left out: only random weights give them.
+    """
 
     def made(file: Path) -> dict[str, Any]:
         import torch
@@ -171,7 +174,8 @@ def of_torchvision(kind: str) -> Callable[[Path], dict[str, Any]]:
         pixels = torch.from_numpy(PICTURE).permute(2, 0, 1).float() / 255
         export(network, [pixels], file, "images", ["boxes", "scores", "labels"])
         raw = run(file, images=pixels.numpy())
-        return {"package": "torchvision", "convention": "torchvision", "raw": raw, **raw}
+        own = {key: value[raw["labels"] > 0] for key, value in raw.items()}
+        return {"package": "torchvision", "convention": "torchvision", "raw": raw, **own}
 
     return made
 

@@ -120,20 +120,23 @@ def in_front(names: Collection[str], contract: GraphContract, size: Size) -> Gra
     writer, taken = GraphWriter(f"{FOREIGN}in/"), contract.input
     pixels = writer.value(INPUT)
     x = pixels
-    if taken.color == "BGR":
-        x = writer.take(x, (2, 1, 0))
+    # Converted first, since TensorRT moves no bytes; channels are exchanged as whole planes.
     if taken.dtype != "uint8":
         x = writer.floats(x)
+    if taken.planar:
+        x = writer.node("Transpose", x, perm=[0, 3, 1, 2])
+    if taken.color == "BGR":
+        x = writer.node("Gather", x, np.array([2, 1, 0]), axis=1 if taken.planar else 3)
+    if taken.dtype != "uint8":
+        axes = (3, 1, 1) if taken.planar else (3,)
         if taken.scale != 1:
             x = x * np.float32(taken.scale)
         if any(taken.mean):
-            x = x - np.array(taken.mean, np.float32)
+            x = x - np.array(taken.mean, np.float32).reshape(axes)
         if any(one != 1 for one in taken.std):
-            x = x / np.array(taken.std, np.float32)
+            x = x / np.array(taken.std, np.float32).reshape(axes)
         if taken.dtype == "float16":
             x = writer.node("Cast", x, to=TensorProto.FLOAT16)
-    if taken.planar:
-        x = writer.node("Transpose", x, perm=[0, 3, 1, 2])
     if taken.layout == "CHW":
         x = writer.node("Squeeze", x, np.array([0], np.int64))
     writer.rename(x, _input_name(names, taken.name))
