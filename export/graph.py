@@ -13,7 +13,7 @@ from yolov4sdk.models import Model
 from yolov4sdk.models.detect import Detect, cxcywh_to_xyxy
 
 from .options import ExportOptions
-from .reduction import Best, Rows, Suppression
+from .reduction import Rows, Suppression, best_of_maps
 
 
 class Layers(nn.Module):
@@ -62,12 +62,10 @@ class Head(nn.Module):
         self.detect = detect
         smallest = (spec.max_stride,) * 2 if spec.dynamic_size else spec.input_size
         fewest = grid_rows(spec.model.grid, smallest)
-        self.best: Best | None = None
+        self.best = spec.topk if spec.outputs == "best" else None
+        self.fewest = fewest
         self.suppression: Suppression | None = None
-        if spec.outputs == "best":
-            assert spec.topk is not None
-            self.best = Best(detect, spec.topk, fewest)
-        elif spec.outputs == "nms":
+        if spec.outputs == "nms":
             candidates = None if spec.dynamic_size else fewest
             self.suppression = Suppression(options, detect.nc, fewest, candidates)
 
@@ -78,8 +76,7 @@ class Head(nn.Module):
             rows: Rows = self.suppression(*decode_best(self.detect, maps))
             return rows
         if self.best is not None:
-            kept: tuple[Tensor, Tensor] = self.best(maps)
-            return kept
+            return best_of_maps(self.detect, maps, self.best, self.fewest)
         boxes, objectness, classes = self.detect.decode(maps)
         return cxcywh_to_xyxy(boxes), objectness * classes
 

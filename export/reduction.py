@@ -1,13 +1,13 @@
 """Reduced outputs: the best K boxes, or what is left of them after non-maximum suppression.
 
-`Best` ranks boxes by their best class and keeps all class scores of those that stay, as several
-labels a box and thresholds for each class need them. (Pairs of box and class would let one crowded
-object fill several rows.) `Suppression` keeps one class a box.
+`best_of_maps` ranks boxes by their best class and keeps all class scores of those that stay, as
+several labels a box and thresholds for each class need them. (Pairs of box and class would let one
+crowded object fill several rows.) `Suppression` keeps one class a box.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -31,37 +31,31 @@ def best(boxes: Tensor, scores: Tensor, class_ids: Tensor, k: int) -> Rows:
     return _rows(boxes, index), top, class_ids.gather(1, index)
 
 
-class Best(nn.Module):
-    """From raw maps to the k boxes with the best scores; unused rows have scores 0.
+def best_of_maps(
+    detect: Detect, maps: Sequence[Tensor], k: int, fewest: int
+) -> tuple[Tensor, Tensor]:
+    """The k boxes with the best scores; unused rows have scores 0.
 
     Args:
         detect: whose maps they are.
+        maps: for each level [B, na, ny, nx, 5+nc].
         k: number of rows.
         fewest: number of boxes at the smallest input that the graph accepts.
+
+    Returns:
+        Boxes [B, K, 4] xyxy and scores [B, K, C], best first.
     """
-
-    def __init__(self, detect: Detect, k: int, fewest: int) -> None:
-        super().__init__()
-        self.detect = detect
-        self.k = k
-        # A TopK of more rows than there are is an error at run time: empty rows fill it up.
-        self.padding = max(0, k - fewest)
-
-    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """For each level [B, na, ny, nx, 5+nc] -> boxes [B, K, 4] xyxy, scores [B, K, C]."""
-        levels = [self.detect.decode_parts(x, level) for level, x in enumerate(maps)]
-        boxes, objectness, logits = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
-        score = objectness * self.detect.best_class(logits)[0]
-        if self.padding:
-            rows = (0, 0, 0, self.padding)
-            boxes, logits = F.pad(boxes, rows), F.pad(logits, rows)
-            score, objectness = (F.pad(x, (0, self.padding)) for x in (score, objectness))
-        index = score.topk(self.k, dim=1).indices
-        classes = self.detect.class_scores(_rows(logits, index))
-        return (
-            cxcywh_to_xyxy(_rows(boxes, index)),
-            objectness.gather(1, index).unsqueeze(-1) * classes,
-        )
+    levels = [detect.decode_parts(x, level) for level, x in enumerate(maps)]
+    boxes, objectness, logits = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+    score = objectness * detect.best_class(logits)[0]
+    # A TopK of more rows than there are is an error at run time: empty rows fill it up.
+    if padding := max(0, k - fewest):
+        boxes, logits = (F.pad(x, (0, 0, 0, padding)) for x in (boxes, logits))
+        score, objectness = (F.pad(x, (0, padding)) for x in (score, objectness))
+    index = score.topk(k, dim=1).indices
+    classes = detect.class_scores(_rows(logits, index))
+    scores = objectness.gather(1, index).unsqueeze(-1) * classes
+    return cxcywh_to_xyxy(_rows(boxes, index)), scores
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
