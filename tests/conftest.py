@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-<<<<<<< HEAD
-from .support.traces import remembered
-=======
 from .support.forms import raw
->>>>>>> d8ac79c (Export: uint8 input and the best 1000 boxes with all their scores by default)
+from .support.traces import remembered
 from .tiny import make_micro, make_tiny
 
 if TYPE_CHECKING:
