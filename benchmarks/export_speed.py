@@ -63,7 +63,7 @@ def main() -> None:
 def export_both(name: str, size: int, folder: Path) -> tuple[Path, Path]:
     """The same weights exported plainly and as the SDK does."""
     model = build_model(name).eval()
-    options = ExportOptions(size=(size, size))
+    options = ExportOptions(size=(size, size), float_input=True, raw_outputs=True)
     spec = options.artefact_spec(model.spec, "benchmark")
     plain, ours = folder / "plain.onnx", folder / "ours.onnx"
     write_onnx(model, plain, options, spec, mish="softplus", folded=False)

@@ -76,7 +76,7 @@ def write_all(
     model: Model, size: tuple[int, int], calibration: Path, folder: Path
 ) -> dict[str, Path]:
     """The same weights in every form."""
-    options = ExportOptions(size=size)
+    options = ExportOptions(size=size, float_input=True, raw_outputs=True)
     spec = options.artefact_spec(model.spec, "benchmark")
     files = {name: folder / f"{name}.onnx" for name in ("plain", "ours", "operator", "ours int8")}
     files |= {name: folder / f"{name}.xml" for name in ("openvino", "openvino int8")}

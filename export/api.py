@@ -101,10 +101,10 @@ def export_model(
         may_write: is asked about the file before the export starts, and raises where it must not
             be replaced; default: it is replaced once the new one is checked.
         options: fields of `ExportOptions`: size, batch, dynamic, precision, half_weights, uint8,
-            topk, nms, conf, iou, max_det; for TensorRT also those of `EngineOptions`; with
-            precision "int8" those of `Int8Options`: calibration, split, calibration_images,
-            val_data, val_split, max_drop, qdq. The precision is float16 for TensorRT and float32
-            otherwise, where none is asked.
+            float_input, topk, raw_outputs, nms, conf, iou, max_det; for TensorRT also those of
+            `EngineOptions`; with precision "int8" those of `Int8Options`: calibration, split,
+            calibration_images, val_data, val_split, max_drop, qdq. The precision is float16 for
+            TensorRT and float32 otherwise, where none is asked.
 
     Raises:
         SettingError: options outside their range or that exclude each other, a wrong suffix.

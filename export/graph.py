@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from yolov4sdk.contract.contract import grid_rows
+from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.models import Model
 from yolov4sdk.models.detect import Detect, cxcywh_to_xyxy
 
 from .options import ExportOptions
-from .reduction import Reduction, Rows
+from .reduction import Rows, Suppression, best_of_maps
 
 
 class Layers(nn.Module):
@@ -51,25 +53,32 @@ class Head(nn.Module):
 
     Args:
         detect: of the folded network.
-        options: whether the outputs are reduced.
-        fewest: number of boxes at the smallest size that the graph takes.
+        options: how boxes are suppressed, where they are.
+        spec: of the file; says whether the outputs are reduced.
     """
 
-    def __init__(self, detect: Detect, options: ExportOptions, fewest: int) -> None:
+    def __init__(self, detect: Detect, options: ExportOptions, spec: ModelSpec) -> None:
         super().__init__()
         self.detect = detect
-        self.reduction: Reduction | None = None
-        if options.nms or options.topk is not None:
-            self.reduction = Reduction(options, detect.nc, fewest)
+        smallest = (spec.max_stride,) * 2 if spec.dynamic_size else spec.input_size
+        fewest = grid_rows(spec.model.grid, smallest)
+        self.best = spec.topk if spec.outputs == "best" else None
+        self.fewest = fewest
+        self.suppression: Suppression | None = None
+        if spec.outputs == "nms":
+            candidates = None if spec.dynamic_size else fewest
+            self.suppression = Suppression(options, detect.nc, fewest, candidates)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor] | Rows:
         """For each level [B, C_i, ny, nx] -> boxes [B, N, 4] and scores [B, N, C], or `Rows`."""
         maps = self.detect(features)
-        if self.reduction is None:
-            boxes, objectness, classes = self.detect.decode(maps)
-            return cxcywh_to_xyxy(boxes), objectness * classes
-        rows: Rows = self.reduction(*decode_best(self.detect, maps))
-        return rows
+        if self.suppression is not None:
+            rows: Rows = self.suppression(*decode_best(self.detect, maps))
+            return rows
+        if self.best is not None:
+            return best_of_maps(self.detect, maps, self.best, self.fewest)
+        boxes, objectness, classes = self.detect.decode(maps)
+        return cxcywh_to_xyxy(boxes), objectness * classes
 
 
 class Halves(nn.Module):

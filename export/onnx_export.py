@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from yolov4sdk.contract.contract import grid_rows, output_shapes
+from yolov4sdk.contract.contract import output_shapes
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, MissingExtraError
 from yolov4sdk.models import Model, fold
@@ -78,8 +78,7 @@ def write_onnx(
 
 def _trace(model: Model, options: ExportOptions, spec: ModelSpec) -> ir.Model:
     """Run torch's exporter; Mish stays one operator."""
-    smallest = (spec.max_stride,) * 2 if options.dynamic else spec.input_size
-    head = Head(model.detect, options, grid_rows(spec.model.grid, smallest))
+    head = Head(model.detect, options, spec)
     images, features = _examples(model, options, spec)
     made, read = ([f"{verb}_{i}" for i in range(len(features))] for verb in ("made", "read"))
     outputs = list(output_shapes(spec.contract))
@@ -88,7 +87,7 @@ def _trace(model: Model, options: ExportOptions, spec: ModelSpec) -> ir.Model:
     try:
         with _quiet():
             program = torch.onnx.export(
-                Halves(Layers(model, options.uint8), head).eval(),
+                Halves(Layers(model, not options.float_input), head).eval(),
                 (images, features),
                 dynamo=True,
                 opset_version=OPSET,
@@ -123,7 +122,7 @@ def _examples(model: Model, options: ExportOptions, spec: ModelSpec) -> tuple[Te
     if options.dynamic:
         height, width = max(height, 2 * spec.max_stride), max(width, 2 * spec.max_stride)
     images = torch.zeros((batch, 3, height, width))
-    if options.uint8:
+    if not options.float_input:
         images = torch.zeros((batch, height, width, 3), dtype=torch.uint8)
     features = []
     for conv, stride in zip(model.detect.m, spec.strides, strict=True):

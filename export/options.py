@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from yolov4sdk.contract.spec import ModelSpec
+from yolov4sdk.contract.contract import grid_rows
+from yolov4sdk.contract.spec import ModelSpec, OutputForm
 from yolov4sdk.errors import SettingError
 from yolov4sdk.system.option import about, check
 
@@ -16,6 +17,8 @@ TensorRT engines only. int8: quantised, see `Int8Options`."""
 QdqFor = Literal["cpu", "tensorrt"]
 CALIBRATION_IMAGES: Final = 64
 """As many as are used at most, where no other number is asked for."""
+BEST_ROWS: Final = 1000
+"""Boxes that a graph keeps by default; docs/export.md has the AP at other numbers."""
 NMS_CANDIDATES: Final = 3840
 """Best boxes that reach the suppression inside a graph; TensorRT's TopK takes no more."""
 _INT8, _TRITON = "INT8 (--precision int8)", "Triton (--engine triton)"
@@ -60,12 +63,18 @@ class ExportOptions:
     half_weights: bool = field(
         default=False, metadata=about("ONNX: weights in 16 bits, computing in 32.")
     )
-    uint8: bool = field(
-        default=False, metadata=about("Take uint8 RGB [B, H, W, 3] instead of float32.")
+    uint8: bool = field(default=False, metadata=about("Take uint8 RGB [B, H, W, 3]: the default."))
+    float_input: bool = field(
+        default=False, metadata=about("Take float32 RGB [B, 3, H, W] in 0..1 instead of uint8.")
     )
     topk: int | None = field(
-        default=None, metadata=about("Reduce the outputs to the K best boxes.", low=1, metavar="K")
-    )
+        default=None,
+        metadata=about(
+            "Keep the K best boxes, with all class scores.",
+            low=1, metavar="K", shown=str(BEST_ROWS),
+        ),
+    )  # fmt: skip
+    raw_outputs: bool = field(default=False, metadata=about("Keep every box."))
     nms: bool = field(default=False, metadata=about("Suppress overlapping boxes inside the graph."))
     conf: float = field(
         default=0.25, metadata=about("With --nms: scores are above this.", low=0, high=1)
@@ -84,6 +93,12 @@ class ExportOptions:
                 f"half_weights keeps a float32 graph small; the weights of {self.precision} are "
                 "small already"
             )
+        if self.uint8 and self.float_input:
+            raise SettingError("uint8 and float_input exclude each other")
+        if self.raw_outputs and (self.nms or self.topk is not None):
+            raise SettingError(
+                "raw_outputs keeps every box; it excludes topk and nms, which reduce them"
+            )
         if self.nms and self.topk is not None:
             raise SettingError(
                 "topk and nms exclude each other: nms already reduces the outputs, to max_det rows"
@@ -98,16 +113,26 @@ class ExportOptions:
         provenance = {**spec.provenance, "sdk_version": sdk_version}
         if self.nms:
             provenance["nms"] = f"conf {self.conf}, iou {self.iou}"
+        size = spec.check_size(self.size or spec.input_size)
+        form, rows = self._outputs(None if self.dynamic else grid_rows(spec.model.grid, size))
         return spec.replace(
-            input_size=spec.check_size(self.size or spec.input_size),
+            input_size=size,
             dynamic_size=self.dynamic,
             batch=self.batch,
-            input_form="uint8_nhwc" if self.uint8 else "float_nchw",
-            outputs="nms" if self.nms else "full" if self.topk is None else "topk",
-            topk=self.max_det if self.nms else self.topk,
+            input_form="float_nchw" if self.float_input else "uint8_nhwc",
+            outputs=form,
+            topk=rows,
             precision=self.precision,
             provenance=provenance,
         )
+
+    def _outputs(self, boxes: int | None) -> tuple[OutputForm, int | None]:
+        """Form and rows of the outputs, for a graph of so many boxes; None is any number."""
+        if self.nms:
+            return "nms", self.max_det
+        if self.raw_outputs or (self.topk is None and boxes is not None and boxes <= BEST_ROWS):
+            return "full", None
+        return "best", self.topk or BEST_ROWS
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ class Format:
         suffix: of the main file.
         precisions: those it can be written in; `precision` is the usual one.
         kinds: dataclasses of options that only it takes, besides `ExportOptions`.
+        is_graph: whether the form of its inputs and outputs can be chosen.
         qdq: what a quantised ONNX graph on the way to it is made for.
     """
 
@@ -99,6 +100,7 @@ class Format:
     precisions: tuple[Precision, ...] = ("fp32",)
     precision: Precision = "fp32"
     kinds: tuple[type, ...] = ()
+    is_graph: bool = True
     qdq: str = "cpu"
 
     def require(self) -> None:

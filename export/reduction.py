@@ -1,18 +1,21 @@
 """Reduced outputs: the best K boxes, or what is left of them after non-maximum suppression.
 
-A candidate is a box with its best class. (Pairs of box and class would let one crowded object
-fill several rows; whoever evaluates with several labels a box exports the full outputs.)
+`best_of_maps` ranks boxes by their best class and keeps all class scores of those that stay, as
+several labels a box and thresholds for each class need them. (Pairs of box and class would let one
+crowded object fill several rows.) `Suppression` keeps one class a box.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
 from onnxscript import opset18
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from yolov4sdk.models.detect import Detect, cxcywh_to_xyxy
 
 from .options import NMS_CANDIDATES, ExportOptions
 
@@ -25,33 +28,59 @@ Rows = tuple[Tensor, Tensor, Tensor]
 def best(boxes: Tensor, scores: Tensor, class_ids: Tensor, k: int) -> Rows:
     """The k rows with the highest scores, of [B, M, 4], [B, M] and [B, M]."""
     top, index = scores.topk(k, dim=1)
-    return (
-        boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)),
-        top,
-        class_ids.gather(1, index),
-    )
+    return _rows(boxes, index), top, class_ids.gather(1, index)
 
 
-class Reduction(nn.Module):
-    """From every box with its best class to K rows; unused rows have score 0.
+def best_of_maps(
+    detect: Detect, maps: Sequence[Tensor], k: int, fewest: int
+) -> tuple[Tensor, Tensor]:
+    """The k boxes with the best scores; unused rows have scores 0.
 
     Args:
-        options: with `topk` or `nms`.
+        detect: whose maps they are.
+        maps: for each level [B, na, ny, nx, 5+nc].
+        k: number of rows.
+        fewest: number of boxes at the smallest input that the graph accepts.
+
+    Returns:
+        Boxes [B, K, 4] xyxy and scores [B, K, C], best first.
+    """
+    levels = [detect.decode_parts(x, level) for level, x in enumerate(maps)]
+    boxes, objectness, logits = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+    score = objectness * detect.best_class(logits)[0]
+    # A TopK of more rows than there are is an error at run time: empty rows fill it up.
+    if padding := max(0, k - fewest):
+        boxes, logits = (F.pad(x, (0, 0, 0, padding)) for x in (boxes, logits))
+        score, objectness = (F.pad(x, (0, padding)) for x in (score, objectness))
+    index = score.topk(k, dim=1).indices
+    classes = detect.class_scores(_rows(logits, index))
+    scores = objectness.gather(1, index).unsqueeze(-1) * classes
+    return cxcywh_to_xyxy(_rows(boxes, index)), scores
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Rows [B, K, n] of values [B, N, n]."""
+    return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+
+class Suppression(nn.Module):
+    """From every box with its best class to `max_det` rows; unused rows have score 0.
+
+    Args:
+        options: thresholds and the number of rows.
         classes: number of classes.
         fewest: number of boxes at the smallest input that the graph accepts.
+        most: number of boxes at the largest; None is any.
     """
 
-    def __init__(self, options: ExportOptions, classes: int, fewest: int) -> None:
+    def __init__(self, options: ExportOptions, classes: int, fewest: int, most: int | None) -> None:
         super().__init__()
         self.options = options
         self.classes = classes
-        self.rows = options.max_det if options.topk is None else options.topk
-        candidates = NMS_CANDIDATES if options.nms else self.rows
-        if options.nms and not options.dynamic:
-            candidates = max(self.rows, min(candidates, fewest))
-        self.candidates = candidates
-        # A TopK of more rows than there are is an error at run time: empty rows fill it up.
-        self.padding = max(0, candidates - fewest)
+        self.rows = options.max_det
+        candidates = NMS_CANDIDATES if most is None else min(NMS_CANDIDATES, most)
+        self.candidates = max(self.rows, candidates)
+        self.padding = max(0, self.candidates - fewest)
 
     def forward(self, boxes: Tensor, scores: Tensor, class_ids: Tensor) -> Rows:
         """Boxes [B, N, 4], best scores [B, N] and their classes [B, N] -> K rows."""
@@ -60,8 +89,6 @@ class Reduction(nn.Module):
             scores = F.pad(scores, (0, self.padding))
             class_ids = F.pad(class_ids, (0, self.padding))
         boxes, scores, class_ids = best(boxes, scores, class_ids, self.candidates)
-        if not self.options.nms:
-            return boxes, scores, class_ids
         kept = keep_mask(
             boxes,
             scores,

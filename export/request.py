@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import yolov4sdk
@@ -41,6 +41,8 @@ def request_of(
         )
     options = ExportOptions(**graph | format.implied(spec, made))
     format.check_options(options)
+    if not format.is_graph:
+        options = replace(options, float_input=True, raw_outputs=True)
     return Request(
         source, options, source.artefact_spec(options, yolov4sdk.__version__), made,
         _int8(int8, format, options, spec.precision), progress,

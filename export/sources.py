@@ -112,7 +112,9 @@ class GraphSource:
             "batch": spec.batch,
             "dynamic": spec.dynamic_size,
             "uint8": spec.input_form == "uint8_nhwc",
-            "topk": spec.topk if spec.outputs == "topk" else None,
+            "float_input": spec.input_form == "float_nchw",
+            "topk": None if spec.outputs == "nms" else spec.topk,
+            "raw_outputs": spec.outputs == "full",
             "nms": spec.outputs == "nms",
         }
         for name, value in has.items():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from .support.forms import raw
 from .support.traces import remembered
 from .tiny import make_micro, make_tiny
 
@@ -86,7 +87,8 @@ def _artefacts(model: Model, folder: Path) -> dict[str, Path]:
 
     save_checkpoint(model, folder / "model.safetensors")
     for engine, suffix in (("onnx", "onnx"), ("openvino", "xml")):
-        export_model(model, engine, folder / f"model.{suffix}", batch=None, dynamic=True)
+        options = raw(batch=None, dynamic=True)
+        export_model(model, engine, folder / f"model.{suffix}", **options)
     return {
         "torch": folder / "model.safetensors",
         "onnxruntime": folder / "model.onnx",
@@ -100,7 +102,7 @@ def tiny_fixed(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> P
     from export import export_model
 
     path = tmp_path_factory.mktemp("fixed") / "fixed.onnx"
-    return export_model(tiny_model, "onnx", path, batch=2, size=(96, 160)).path
+    return export_model(tiny_model, "onnx", path, **raw(batch=2, size=(96, 160))).path
 
 
 @pytest.fixture

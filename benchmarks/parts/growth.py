@@ -7,19 +7,19 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.options import ExportOptions
 from yolov4sdk import Detector
 from yolov4sdk.measure.timing import alternate
 from yolov4sdk.results.postprocess import suppress
 
 from ..nms import IOU, MOST, candidates
-from ..suite.models import exported, prepared, with_classes
+from ..suite.models import RAW, exported, prepared, with_classes
 from ..suite.result import Curve, Options, Result
 
 MODEL = "yolov4-csp-n"
@@ -43,7 +43,7 @@ print(json.dumps((peak_memory() - before) / 1e6))
 def measure(options: Options) -> Result:
     """A plot for each."""
     checkpoint = prepared(MODEL, 320, options.cache)["torch"]
-    form = ExportOptions(size=(640, 640), batch=None, dynamic=True)
+    form = replace(RAW, size=(640, 640), batch=None, dynamic=True)
     dynamic = exported(checkpoint, form, "dynamic.onnx")
     by_classes = {
         n: with_classes(MODEL, 320, n, options.cache)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import openvino
 
-from export.options import ExportOptions
 from yolov4sdk.measure.timing import median_ratio
 
 from ..runtimes import openvino_run, ort_run
-from ..suite.models import exported, prepared
+from ..suite.models import RAW, exported, prepared
 from ..suite.result import Cell, Options, Result, Table, Target
 from .network import per_run, pictures
 
@@ -28,7 +28,7 @@ def measure(options: Options) -> Result:
     for model, size in CASES[:1] if options.quick else CASES:
         files = prepared(model, size, options.cache)
         # OpenCV reads no graph of any batch.
-        fixed = exported(files["torch"], ExportOptions(size=(size, size)), "batch1.onnx")
+        fixed = exported(files["torch"], replace(RAW, size=(size, size)), "batch1.onnx")
         if options.prepare:
             continue
         images = pictures(size, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from export.options import ExportOptions
 from yolov4sdk import Detector
 
-from ..suite.models import exported, prepared
+from ..suite.models import RAW, exported, prepared
 from ..suite.peers import run_peer
 from ..suite.result import Cell, Options, Result, Table, Target
 from .jpegs import jpegs
@@ -27,8 +27,8 @@ COLUMNS = {
 def measure(options: Options) -> Result:
     """Both in ONNX Runtime, in turn, on a 720p and a 1080p JPEG."""
     files = prepared(OURS, SIZE, options.cache)
-    form = ExportOptions(size=(SIZE, SIZE))
-    reduced = replace(form, uint8=True, topk=TOP)
+    form = replace(RAW, size=(SIZE, SIZE))
+    reduced = ExportOptions(size=(SIZE, SIZE), topk=TOP)
     forms = {
         "yolov4sdk": exported(files["torch"], form, "batch1.onnx"),
         "yolov4sdk, uint8, top 1000": exported(files["torch"], reduced, "reduced.onnx"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,8 @@ from yolov4sdk.models.summary import gflops
 from ..calibrated import calibrated
 
 PHOTOGRAPHS: Final = Path(__file__).parents[2] / "examples" / "images"
+RAW: Final = ExportOptions(float_input=True, raw_outputs=True)
+"""The form of graphs that are compared with networks in other runtimes."""
 LARGE: Final = 500e9
 """Operations an image above which a model is not quantised: calibration needs the memory of all
 activations at once."""
@@ -52,7 +55,7 @@ def prepared(name: str, size: int, cache: Path, *forms: str) -> dict[str, Path]:
     path = folder / "torch.safetensors"
     if not path.exists():
         _put(path, lambda temporary: save_checkpoint(calibrated(name, (size, size)), temporary))
-    options = ExportOptions(size=(size, size), batch=None)
+    options = replace(RAW, size=(size, size), batch=None)
     files = {"torch": path}
     writers: dict[str, Callable[[Path], Any]] = {
         "plain.onnx": lambda to: _onnx(path, to, options, mish="softplus", folded=False),
@@ -74,7 +77,7 @@ def prepared_for_one(name: str, size: int, cache: Path) -> dict[str, Path]:
     """`prepared`, with graphs of batch 1 as an export gives them unless told otherwise."""
     files = prepared(name, size, cache)
     single = {"torch": files["torch"]}
-    single["onnx"] = exported(files["torch"], ExportOptions(size=(size, size)), "batch1.onnx")
+    single["onnx"] = exported(files["torch"], replace(RAW, size=(size, size)), "batch1.onnx")
     for form in {"openvino", "int8"} & set(files):
         single[form] = files[form].with_name(f"{form}-batch1.xml")
         if not single[form].exists():
@@ -102,7 +105,7 @@ def with_classes(name: str, size: int, classes: int, cache: Path) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         model = build_model(name, [f"class {i}" for i in range(classes)]).eval()
-        options = ExportOptions(size=(size, size), batch=None)
+        options = replace(RAW, size=(size, size), batch=None)
         spec = options.artefact_spec(model.spec, "benchmark")
         _put(path, lambda to: write_onnx(model, to, options, spec))
     return path

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class DarknetFormat(Format):
     """For Darknet, OpenCV's dnn and what else reads .cfg and .weights."""
 
-    name, suffix = "darknet", ".cfg"
+    name, suffix, is_graph = "darknet", ".cfg", False
 
     def check_options(self, options: ExportOptions) -> None:
         """Only the size can be chosen: a cfg has nothing else to say it with."""

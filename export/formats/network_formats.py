@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolov4sdk.contract.contract import grid_rows
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, SettingError
 
@@ -33,7 +32,8 @@ class TorchScriptFormat(Format):
     def check_options(self, options: ExportOptions) -> None:
         """As ONNX, but for the suppression, which torch has no operator for."""
         super().check_options(options)
-        refuse_changes(options, self.name, allowed=("size", "batch", "dynamic", "uint8", "topk"))
+        forms = ("uint8", "float_input", "topk", "raw_outputs")
+        refuse_changes(options, self.name, allowed=("size", "batch", "dynamic", *forms))
 
     def steps(self, request: Request) -> list[Step]:
         """See `Format.steps`."""
@@ -57,7 +57,7 @@ class TorchScriptFormat(Format):
 class StateDictFormat(Format):
     """Tensors under the names of the authors' PyTorch code, in a .pt."""
 
-    name, suffix = "state-dict", ".pt"
+    name, suffix, is_graph = "state-dict", ".pt", False
 
     def check_options(self, options: ExportOptions) -> None:
         """A state_dict has no form of a graph."""
@@ -143,16 +143,15 @@ def _write_script(model: Model, path: Path, options: ExportOptions, spec: ModelS
     class Whole(nn.Module):
         def __init__(self, folded: Model) -> None:
             super().__init__()
-            smallest = (spec.max_stride,) * 2 if options.dynamic else spec.input_size
-            self.layers = Layers(folded, options.uint8)
-            self.head = Head(folded.detect, options, grid_rows(spec.model.grid, smallest))
+            self.layers = Layers(folded, not options.float_input)
+            self.head = Head(folded.detect, options, spec)
 
         def forward(self, images: Tensor) -> Any:
             return self.head(self.layers(images))
 
     batch, (height, width) = options.batch or 2, spec.input_size
     images = torch.zeros((batch, 3, height, width))
-    if options.uint8:
+    if not options.float_input:
         images = torch.zeros((batch, height, width, 3), dtype=torch.uint8)
     with _quiet(), torch.no_grad():
         whole = Whole(fold(model)).eval()

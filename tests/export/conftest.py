@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from export import ExportResult, export_model
+from tests.support.forms import raw
 from yolov4sdk.measure.verify import box_error
 from yolov4sdk.models import Model, build_model
 
@@ -76,7 +77,7 @@ def exporter(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Exporter
         if key not in made:
             suffix = ".onnx" if engine == "onnx" else ".xml"
             path = tmp_path_factory.mktemp("export") / f"tiny{suffix}"
-            made[key] = export_model(model, engine, path, **options)
+            made[key] = export_model(model, engine, path, **raw(**options))
         return made[key]
 
     return export

@@ -162,7 +162,7 @@ def test_image_to_check_with(
 
 def test_options_make_the_spec(model: Model) -> None:
     spec = ExportOptions(topk=7, uint8=True, precision="fp16").artefact_spec(model.spec, "1.2")
-    assert (spec.outputs, spec.topk, spec.input_form) == ("topk", 7, "uint8_nhwc")
+    assert (spec.outputs, spec.topk, spec.input_form) == ("best", 7, "uint8_nhwc")
     assert spec.provenance["sdk_version"] == "1.2" and "nms" not in spec.provenance
 
 

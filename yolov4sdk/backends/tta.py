@@ -58,7 +58,7 @@ class AugmentedBackend(ContextManager):
         if not spec.contract.output.per_class:
             raise SettingError(
                 f'test-time augmentation needs all boxes, this graph gives "{spec.outputs}"; '
-                "export it without --topk and --nms"
+                "export it without --nms"
             )
         self._backend = backend
         self._variants = [(s, mirror) for s in scales for mirror in ((False, True)[: 1 + flip])]

@@ -318,7 +318,7 @@ class GraphContract:
 
 OUTPUTS: Final = {"boxes": "float32", "scores": "float32", "class_ids": "int64"}
 """Names and dtypes of our own outputs; `class_ids` only where rows have one class."""
-FORMS: Final = ("full", "topk", "nms")
+FORMS: Final = ("full", "best", "topk", "nms")
 
 
 def grid_rows(grid: Sequence[tuple[int, int]], size: Size) -> int:
@@ -332,12 +332,14 @@ def own_output(
     rows: int | None = None,
     grid: tuple[tuple[int, int], ...] = (),
 ) -> OutputContract:
-    """Our own outputs: "full" (a score for every class), "topk" and "nms" (rows with one class)."""
+    """Our own outputs: "full" and "best" (a score for every class), "topk" and "nms" (rows with
+    one class)."""
     boxes = OutputTensor("boxes", "boxes")
-    if form == "full":
+    if form in ("full", "best"):
         return OutputContract(
-            form, (boxes, OutputTensor("scores", "scores")), classes, rows=rows, grid=grid
-        )
+            form, (boxes, OutputTensor("scores", "scores")), classes, rows=rows,
+            grid=grid if form == "full" else (), unused="none" if form == "full" else "zeros",
+        )  # fmt: skip
     return OutputContract(
         form,
         (

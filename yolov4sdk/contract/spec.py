@@ -35,7 +35,7 @@ STEP_KEY: Final = "yolov4sdk.step"
 """The key in a Triton model that is one step of a detector, and none by itself."""
 
 InputForm = Literal["float_nchw", "uint8_nhwc"]
-OutputForm = Literal["full", "topk", "nms"]
+OutputForm = Literal["full", "best", "topk", "nms"]
 
 
 @dataclass(frozen=True, init=False)
@@ -56,7 +56,8 @@ class ModelSpec:
         dynamic_size: whether any multiple of the largest stride is accepted.
         batch: the only batch size of the graph, None when any is accepted.
         input_form: float32 RGB [B,3,H,W] in 0..1, or uint8 RGB [B,H,W,3].
-        outputs: "full" (every box, all class scores), or reduced: "topk" or "nms".
+        outputs: "full" (every box, all class scores), or reduced: "best" (the best boxes, all class
+            scores), "topk" or "nms" (one class each).
         topk: rows of a reduced output, None for "full".
         precision: of the weights and activations ("fp32", "fp16", "int8").
 
@@ -173,13 +174,15 @@ class ModelSpec:
 
     @property
     def outputs(self) -> str:
-        """Our own "full", "topk" or "nms", or the name of a foreign convention."""
+        """Our own "full", "best", "topk" or "nms", or the name of a foreign convention."""
         return self.contract.output.convention
 
     @property
     def topk(self) -> int | None:
-        """Rows of a reduced output, None where every row has all class scores."""
-        return None if self.contract.output.per_class else self.contract.output.rows
+        """Rows of a reduced output, None where every box is given with all class scores."""
+        output = self.contract.output
+        reduced = output.convention == "best" or not output.per_class
+        return output.rows if reduced else None
 
     @property
     def nc(self) -> int:

@@ -1,7 +1,8 @@
 """The outputs that `yolov4sdk export` writes: decoded boxes in input pixels, and scores.
 
-"full" has every box with a score for each class, "topk" the best boxes with one class each, and
-"nms" what suppression inside the graph left.
+"full" has every box with a score for each class, "best" only the best boxes, "topk" the best boxes
+with one class each (as earlier versions wrote them), and "nms" what suppression inside the graph
+left.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ CONVENTIONS: Final = tuple(
     )
     for name, title in (
         ("full", "yolov4sdk, all boxes and scores"),
-        ("topk", "yolov4sdk, the best boxes"),
+        ("best", "yolov4sdk, the best boxes and all their scores"),
+        ("topk", "yolov4sdk, the best boxes with one class"),
         ("nms", "yolov4sdk, suppressed in the graph"),
     )
 )  # fmt: skip

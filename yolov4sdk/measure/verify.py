@@ -24,8 +24,10 @@ MATCH_IOU: Final = 0.9
 """Two detections match when they overlap by more than this and have the same class."""
 CHUNK: Final = 16
 """Images that are in memory at a time."""
-SLACK: Final = 64
-"""Rows beyond the K of a reduced graph that may belong to it, where scores nearly tie."""
+REDUCED: Final = {"best", "topk"}
+"""Forms of outputs whose rows are a choice among all boxes."""
+NEARBY: Final = 0.05
+"""How far a box's partner is looked for, in parts of its largest coordinate."""
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 """xyxy [M, 4], scores [M], class ids [M] of one image, best first."""
@@ -105,8 +107,9 @@ def compare(
 ) -> Agreement:
     """Compare two results for the same images.
 
-    Full outputs are compared value by value. The rows of a "topk" graph may come in another order
-    where scores nearly tie: each is compared with the closest row of the other side. A graph with
+    Full outputs are compared value by value. The rows of a "best" or "topk" graph may come in
+    another order where scores nearly tie: each is compared with the closest row of the other side;
+    of two such graphs the better half, since near the last row each may have others. A graph with
     suppression inside ("nms") is compared by its detections, those that match.
 
     Args:
@@ -127,7 +130,7 @@ def compare(
 
 
 def _compare(reference: Result, other: Result, images: int, **thresholds: Any) -> Agreement:
-    k = min((r.rows for r in (reference, other) if r.form == "topk"), default=None)
+    k = min((r.rows for r in (reference, other) if r.form in REDUCED), default=None)
     detections = unmatched = 0
     errors: list[Errors] = []
     for image in range(images):
@@ -302,7 +305,7 @@ def _errors(
         return box_error(ours[0][mine], theirs[0][partner]), error(
             ours[1][mine], theirs[1][partner]
         )
-    if "topk" in forms:
+    if forms & REDUCED:
         return _closest_errors(reference, other, image)
     if scores.shape != their_scores.shape:
         raise TensorError(
@@ -314,17 +317,32 @@ def _errors(
 def _closest_errors(reference: Result, other: Result, image: int) -> Errors:
     """Errors of each row of the smaller side against its closest row of the larger one."""
     small, large = sorted((reference, other), key=lambda side: side.rows)
+    both_cut = small.form in REDUCED and large.form in REDUCED
     rows = _used_rows(small, image, small.rows)
-    partners = _used_rows(large, image, small.rows + SLACK)
+    partners = _used_rows(large, image, large.rows)
+    if both_cut:
+        rows = tuple(part[: (len(part) + 1) // 2] for part in rows)  # type: ignore[assignment]
+    classes = None
+    if small.outputs.class_ids is None and large.outputs.class_ids is None:
+        classes = [side.outputs.scores[image][_order(side, image)] for side in (small, large)]
     boxes = np.full(len(rows[1]), np.inf, np.float32)
     scores = boxes.copy()
     if len(partners[1]) == 0:
         return boxes, scores
+    order = np.argsort(partners[0][:, 0])  # by their left edge, to look at those nearby only
+    partners = tuple(part[order] for part in partners)  # type: ignore[assignment]
+    left = partners[0][:, 0]
     for i, (box, score, class_id) in enumerate(zip(*rows, strict=True)):
-        box_errors = box_error(partners[0], box).max(axis=1)
-        score_errors = error(partners[1], score)
-        closest = np.argmin(box_errors + score_errors + (partners[2] != class_id))
+        reach = NEARBY * max(1, float(np.abs(box).max()))
+        first, last = np.searchsorted(left, (box[0] - reach, box[0] + reach))
+        near = slice(first, last) if first < last else slice(None)
+        box_errors = box_error(partners[0][near], box).max(axis=1)
+        score_errors = error(partners[1][near], score)
+        closest = np.argmin(box_errors + score_errors + (partners[2][near] != class_id))
         boxes[i], scores[i] = box_errors[closest], score_errors[closest]
+        if classes is not None:
+            wanted, found = classes[0][i], classes[1][order][near][closest]
+            scores[i] = error(wanted, found).max()
     return boxes, scores
 
 
@@ -340,8 +358,13 @@ def _used_rows(result: Result, image: int, k: int) -> Rows:
 def _best_rows(result: Result, image: int, k: int) -> Rows:
     """The k boxes of a full output with the highest scores, each with its best class."""
     boxes, scores = result.outputs.boxes[image], result.outputs.scores[image]
-    order = np.argsort(-scores.max(axis=1), kind="stable")[:k]
+    order = _order(result, image)[:k]
     return boxes[order], scores[order].max(axis=1), scores[order].argmax(axis=1)
+
+
+def _order(result: Result, image: int) -> NDArray[np.int64]:
+    """The rows of a full output by their best class, best first."""
+    return np.argsort(-result.outputs.scores[image].max(axis=1), kind="stable")
 
 
 def _matches(ours: Rows, theirs: Rows) -> NDArray[np.int64]:

@@ -109,16 +109,34 @@ class Detect(nn.Module):
     def decode_best(self, x: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """One level [B, na, ny, nx, 5+nc] with the best class of each of its M boxes.
 
-        The sigmoid grows with its argument, so the best class is found among the logits and one
-        sigmoid a box is enough.
-
         Returns:
             cxcywh [B, M, 4] in pixels, scores [B, M] and class ids [B, M].
         """
+        boxes, objectness, logits = self.decode_parts(x, level)
+        score, class_id = self.best_class(logits)
+        return boxes, objectness * score, class_id
+
+    def decode_parts(self, x: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """One level [B, na, ny, nx, 5+nc] whose classes are left as they are.
+
+        Returns:
+            cxcywh [B, M, 4] in pixels, objectness [B, M] in 0..1 and class logits [B, M, nc].
+        """
         y = self.decode_level(x[..., :5], level)  # [B, M, 5]
-        logit, class_id = x[..., 5:].max(dim=-1)
-        score = y[..., 4] * logit.float().sigmoid().flatten(1)
-        return y[..., :4], score, class_id.flatten(1)
+        return y[..., :4], y[..., 4], x[..., 5:].flatten(1, 3)
+
+    def best_class(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability [B, M] and id [B, M] of the best class, of logits [B, M, nc].
+
+        The sigmoid grows with its argument, so the best class is found among the logits and one
+        sigmoid a box is enough.
+        """
+        logit, class_id = logits.max(dim=-1)
+        return logit.float().sigmoid(), class_id
+
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """Probabilities of all classes, float32, of logits [B, M, nc]."""
+        return logits.float().sigmoid()
 
 
 def cell_grid(ny: int, nx: int, like: Tensor) -> Tensor:

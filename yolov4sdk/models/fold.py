@@ -35,13 +35,15 @@ def fold(model: Model) -> Model:
     the other half follows an activation and keeps a channel-wise multiply-add.
 
     Args:
-        model: in any mode; it is not changed.
+        model: in any mode, folded or not; it is not changed.
 
     Returns:
         The folded model in evaluation mode, with gradients off.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for module in folded.modules():
+        if isinstance(getattr(module, "bn", None), nn.Identity):
+            continue  # it is folded already
         if isinstance(module, Conv) and isinstance(module.bn, nn.BatchNorm2d):
             scale, shift = _scale_shift(module.bn)
             module.conv = _fold_conv(module.conv, scale, shift)

@@ -62,15 +62,21 @@ class DarknetDetect(Detect):
         found = classes.softmax(-1) if self.kind == "region" else classes.sigmoid()
         return torch.cat((boxes, objectness, found), dim=-1).flatten(1, 3)
 
-    def decode_best(self, x: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """See `Detect.decode_best`."""
-        boxes, objectness, classes = self._decoded(x, level)
-        if self.kind == "region":
-            score, class_id = classes.softmax(-1).max(dim=-1)
-        else:
-            logit, class_id = classes.max(dim=-1)
-            score = logit.sigmoid()
-        return boxes.flatten(1, 3), (objectness[..., 0] * score).flatten(1), class_id.flatten(1)
+    def decode_parts(self, x: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Detect.decode_parts`."""
+        boxes, objectness, classes = (part.flatten(1, 3) for part in self._decoded(x, level))
+        return boxes, objectness[..., 0], classes
+
+    def best_class(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Detect.best_class`."""
+        if self.kind != "region":
+            return super().best_class(logits)
+        score, class_id = logits.softmax(-1).max(dim=-1)
+        return score, class_id
+
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """See `Detect.class_scores`."""
+        return logits.softmax(-1) if self.kind == "region" else super().class_scores(logits)
 
     def _decoded(self, x: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Raw [B, na, ny, nx, no] to cxcywh, objectness 0..1 and the classes' logits, the same."""
