@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from export import export_model
+from tests.support.forms import raw
 from tests.train.synthetic import StopAfter, quick, write_dataset
 from train.groups import LossSettings
 from train.loss import DetectionLoss
@@ -39,8 +40,8 @@ def artefacts(tiny_model: Model, tmp_path_factory: pytest.TempPathFactory) -> di
     """The tiny model as a checkpoint and as graphs of any shape and of one."""
     folder = tmp_path_factory.mktemp("cuda")
     files = {name: folder / f"{name}.onnx" for name in ("dynamic", "fixed")}
-    export_model(tiny_model, "onnx", files["dynamic"], batch=None, dynamic=True)
-    export_model(tiny_model, "onnx", files["fixed"])
+    export_model(tiny_model, "onnx", files["dynamic"], **raw(batch=None, dynamic=True))
+    export_model(tiny_model, "onnx", files["fixed"], **raw())
     files["torch"] = folder / "model.safetensors"
     save_checkpoint(tiny_model, files["torch"])
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import pytest
 
 from export import export_model
 from export.half_weights import restore_single, store_half
+from tests.support.forms import raw
 from yolov4sdk.backends import load_backend
 from yolov4sdk.errors import ExportError, SettingError
 from yolov4sdk.measure.verify import box_error
@@ -24,7 +26,7 @@ def network(tiny_model: Model) -> Model:
 @pytest.fixture(scope="module")
 def files(network: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("half")
-    flexible = {"batch": None, "dynamic": True}
+    flexible: dict[str, Any] = raw(batch=None, dynamic=True)
     return {
         name: export_model(network, "onnx", folder / f"{name}.onnx", **options, **flexible).path
         for name, options in (("single", {}), ("half", {"half_weights": True}))

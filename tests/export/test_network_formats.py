@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from export import export_model
 from tests.support.darknet_nets import cfg_text, write_weights
+from tests.support.forms import raw
 from yolov4sdk.cli import app
 from yolov4sdk.contract.spec import METADATA_KEY, ModelSpec
 from yolov4sdk.errors import ExportError, SettingError, VerificationError
@@ -134,7 +135,7 @@ def test_a_wrong_darknet_file_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_torchscript(model: Model, tmp_path: Path, dynamic: bool) -> None:
-    options = {"dynamic": True, "batch": None} if dynamic else {"uint8": True, "topk": 5}
+    options = raw(dynamic=True, batch=None) if dynamic else {"uint8": True, "topk": 5}
     result = export_model(model, "torchscript", tmp_path / "x.torchscript", **options)
     extra = {METADATA_KEY: ""}
     script = torch.jit.load(result.path, _extra_files=extra)

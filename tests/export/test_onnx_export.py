@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from export import export_model
+from tests.support.forms import raw
 from yolov4sdk.backends import load_backend
 from yolov4sdk.contract.onnx_header import read_onnx_spec
 from yolov4sdk.errors import TensorError
@@ -182,7 +183,7 @@ def test_one_class(tmp_path: Path) -> None:
     model = tiny(nc=1)
     pixels = images(1, 64, 64)
     boxes, scores = torch_outputs(model, pixels)
-    result = export_model(model, output=tmp_path / "one.onnx", batch=2)
+    result = export_model(model, output=tmp_path / "one.onnx", batch=2, float_input=True)
     with load_backend(result.path, device="cpu") as backend:
         outputs = backend.infer(planar(pixels.repeat(2, axis=0)))
     assert outputs.scores.shape == (2, scores.shape[1], 1)
@@ -197,7 +198,8 @@ def test_oracle(name: str, oracle_dir: Path, tmp_path: Path) -> None:
     scores = decoded[..., 4:5] * decoded[..., 5:]
     batch = oracle["images"].astype(np.float32) / np.float32(255)
     model = import_official(oracle_dir / f"{name}.pt")
-    path = export_model(model, output=tmp_path / "x.onnx", size=(256, 320), batch=2).path
+    options = raw(size=(256, 320), batch=2)
+    path = export_model(model, output=tmp_path / "x.onnx", **options).path
     for runtime in ("onnxruntime", "openvino"):
         with load_backend(path, runtime, device="cpu") as backend:
             outputs = backend.infer(batch)

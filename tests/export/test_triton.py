@@ -51,8 +51,8 @@ def graphs(tiny_artefacts, tmp_path_factory) -> dict[str, Path]:
 
     folder = tmp_path_factory.mktemp("graphs")
     forms: dict[str, dict[str, Any]] = {
-        "fixed": {},
-        "topk": {"topk": 50, "size": (96, 160)},
+        "fixed": {"float_input": True, "raw_outputs": True},
+        "topk": {"topk": 50, "size": (96, 160), "float_input": True},
         "nms": {"nms": True, "uint8": True, "conf": CONF, "max_det": 40},
     }
     model = make_micro(["ant", "bee", "cow"])

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from export import export_model
 from tests.support.darknet_nets import NETS, cfg_text, write_weights
+from tests.support.forms import raw
 from yolov4sdk import errors
 from yolov4sdk.backends import load_backend
 from yolov4sdk.cli import app
@@ -124,7 +125,7 @@ def test_round_trip_and_exports(name: str, tmp_path: Path) -> None:
     engines = {"onnx": "onnx", "openvino": "xml"} if "tiny" in name else {"onnx": "onnx"}
     for engine, suffix in engines.items():
         path = tmp_path / f"x.{suffix}"
-        result = export_model(target, engine, path, dynamic=engine == "onnx")
+        result = export_model(target, engine, path, **raw(dynamic=engine == "onnx"))
         assert result.spec.input_size == SIZE and result.spec.decoding == model.spec.decoding
         with load_backend(path, device="cpu") as backend:
             out = backend.infer(photo(SIZE).float().numpy())
