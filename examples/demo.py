@@ -42,7 +42,7 @@ def table(results: list[Detections], output: Path) -> Table:
     """Draw each result into `output`; a row for each photograph."""
     rows = Table("photograph", "found", "picture")
     for path, found in zip(PHOTOGRAPHS, results, strict=True):
-        written = found.save(output / f"{path.stem}.jpg")
+        written = found.save(output / f"{path.stem}.jpg", path)
         pairs = zip(found.labels, found.scores, strict=True)
         rows.add_row(path.name, ", ".join(f"{n} {s:.2f}" for n, s in pairs) or "-", str(written))
     return rows

@@ -260,10 +260,11 @@ def test_missing_runtimes_are_named(tiny_artefacts, monkeypatch) -> None:
 
 def test_two_onnxruntimes_are_told(tiny_artefacts, tmp_path: Path, monkeypatch) -> None:
     """A second package beside the real one, as pip leaves it."""
-    folder = tmp_path / "onnxruntime_gpu-1.23.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    import onnxruntime
+
+    for name in ("onnxruntime-1.23.0.dist-info", "onnxruntime_gpu-1.23.0.dist-info"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(onnxruntime, "__file__", str(tmp_path / "onnxruntime" / "__init__.py"))
     with pytest.raises(
         errors.BackendError, match="onnxruntime and onnxruntime-gpu are installed o"
     ):

@@ -22,7 +22,8 @@ def coco_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("coco")
     model = make_micro(COCO)
     save_checkpoint(model, folder / "model.safetensors")
-    export_model(model, "onnx", folder / "model.onnx", batch=None, dynamic=True)
+    # every box: ONNX's reference cannot gather along axes longer than 64
+    export_model(model, "onnx", folder / "model.onnx", batch=None, dynamic=True, raw_outputs=True)
     export_model(folder / "model.onnx", "openvino", folder / "model.xml", batch=None, dynamic=True)
     return {path.suffix: path for path in folder.iterdir() if path.suffix != ".bin"}
 

@@ -33,7 +33,7 @@ def test_the_runtime_answers_as_onnx_runtime(sandbox: Sandbox) -> None:
     pytest.importorskip("onnx")
     example(RUNTIME, sandbox)
     assert "reference" in TABLE
-    batch = np.random.default_rng(0).random((2, 3, 64, 64), np.float32)
+    batch = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     with load_backend("model.onnx", "reference") as one, load_backend("model.onnx") as other:
         np.testing.assert_allclose(one.infer(batch).boxes, other.infer(batch).boxes, atol=1e-2)
 

@@ -57,8 +57,11 @@ def test_batch(tmp_path: Path) -> None:
     assert_box(tmp_path / "b.png", box, 0)
 
 
-def test_evaluation(dataset: DetectionDataset, tmp_path: Path) -> None:
+def test_evaluation(
+    dataset: DetectionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("matplotlib")
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # another test's
 
     def nothing(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((len(images), 1, 4), np.float32), np.zeros((len(images), 1, 2), np.float32)
