@@ -39,7 +39,13 @@ def convolution_count(path: Path) -> int:
 
 
 @pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "fp16"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("yolov4-p5", "yolov4-p6") else name
+        for name in MODELS
+    ],
+)
 def test_all_models_for_all_cards(graph: Graph, name: str, precision: str) -> None:
     path = graph(name) if precision == "fp32" else graph(name, precision=precision)
     built = build(path, compute_capability=CARDS)
