@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from export.int8 import Quantisation
 
 TRITON_PANEL = "Triton (--engine triton)"
-ENGINES = ("onnx", "openvino", "trt", "trt-rtx", "triton")
 CONSUMERS = ("frigate", "deepstream", "ultralytics", "efficientnms", "modelapi")
 
 
@@ -35,6 +34,15 @@ def _declared() -> tuple[type, ...]:
 
     kinds = dict.fromkeys(kind for format in FORMATS.values() for kind in format.kinds)
     return ExportOptions, *kinds, TritonOptions
+
+
+def _engines() -> tuple[str, ...]:
+    from export.formats import FORMATS
+
+    return *FORMATS, "triton"
+
+
+ENGINES = _engines()
 
 
 @accepts(*_declared())
@@ -49,7 +57,7 @@ def export(
     engine: Annotated[
         str,
         typer.Option(
-            help="onnx, openvino, trt, trt-rtx, triton, darknet, torchscript or state-dict.",
+            help=f"{', '.join(ENGINES[:-1])} or {ENGINES[-1]}.",
             autocompletion=completion(ENGINES),
         ),
     ] = "onnx",
