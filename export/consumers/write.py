@@ -135,7 +135,7 @@ def _source(model: Path, folder: Path, size: tuple[int, int] | None) -> tuple[Pa
         path = folder / "source.onnx"
         chosen: dict[str, Any] = {} if size is None else {"size": size}
         made = export_model(
-            model, "onnx", path, batch=1, dynamic=False, uint8=False, topk=None, nms=False,
+            model, "onnx", path, batch=1, dynamic=False, float_input=True, raw_outputs=True,
             precision="fp32", **chosen,
         )  # fmt: skip
         return path, made.spec

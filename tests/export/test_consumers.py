@@ -109,6 +109,16 @@ def test_a_network_of_ours(name: str, tiny_artefacts: dict[str, Path], tmp_path:
         assert sides == [1, 3, 96, 128]
 
 
+def test_a_checkpoint_is_not_rounded(tiny_artefacts: dict[str, Path], tmp_path: Path) -> None:
+    """The consumer's float pixels reach the network as they are, and every box the consumer."""
+    made = export_for(tiny_artefacts["torch"], "ultralytics", tmp_path / "x.onnx")
+    model = onnx.load(made.path)
+    assert not any(node.op_type == "Round" for node in model.graph.node)
+    (output,) = model.graph.output
+    rows = 3 * sum((160 // stride) ** 2 for stride in (8, 16, 32))
+    assert [d.dim_value for d in output.type.tensor_type.shape.dim] == [1, 7, rows]
+
+
 def test_wrong_files_are_refused(adopted: Path, tmp_path: Path) -> None:
     """A graph that says something else than the model is an error."""
     row, spec = consumer("deepstream"), read_onnx_spec(adopted)
