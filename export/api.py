@@ -19,7 +19,7 @@ from yolov4sdk.tensorrt.build import require_space, told_of_full_disk
 from yolov4sdk.tensorrt.build_log import Progress
 
 from .formats import FORMATS
-from .plan import Format, Step, Work, plan
+from .plan import EngineReport, Format, Step, Work, plan
 from .record import with_figures
 from .request import request_of
 from .sources import Source, source_of
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from yolov4sdk.models import Model
 
     from .check import Check
-    from .formats.engine_format import EngineReport
     from .int8 import Quantisation
 
 ENGINES: Final = {name: format.suffix for name, format in FORMATS.items()}

@@ -52,12 +52,18 @@ class PlainGraph:
 
     def infer(self, batch: NDArray[Any]) -> Outputs:
         """As `Backend.infer`."""
+        return Outputs(**self.named(batch))
+
+    def named(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """All outputs by name, in their order."""
         names = [output.name for output in self._session.get_outputs()]
-        return Outputs(**dict(zip(names, self.results(batch), strict=True)))
+        return dict(zip(names, self.results(batch), strict=True))
 
     def results(self, batch: NDArray[Any]) -> Sequence[NDArray[Any]]:
         """All outputs, in their order."""
-        found: Sequence[NDArray[Any]] = self._session.run(None, {"images": batch})
+        found: Sequence[NDArray[Any]] = self._session.run(
+            None, {self._session.get_inputs()[0].name: batch}
+        )
         return found
 
 

@@ -20,7 +20,6 @@ from .sources import Source
 
 if TYPE_CHECKING:
     from .check import Check
-    from .formats.engine_format import EngineReport
     from .int8 import Quantisation
 
 
@@ -74,6 +73,29 @@ class Work:
     def path(self) -> Path:
         """The main file in the temporary folder."""
         return self.folder / self.target.name
+
+
+@dataclass(frozen=True)
+class EngineReport:
+    """What was built.
+
+    Attributes:
+        title: of the library, with its version.
+        capabilities: compute capabilities the engine runs on.
+        kernels: layers that start something on the device.
+        layers: how many of these in which precision.
+        convolutions: how many in which precision.
+        seconds: of the build.
+        ran: whether the engine itself was run and compared here; without a GPU only the graph was.
+    """
+
+    title: str
+    capabilities: tuple[str, ...]
+    kernels: int
+    layers: dict[str, int]
+    convolutions: dict[str, int]
+    seconds: float
+    ran: bool
 
 
 class Step(NamedTuple):

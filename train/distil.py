@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from train.groups import LossSettings
-from train.loss import BALANCE, paired_iou
+from train.loss import BALANCE, cell_boxes, paired_iou
 from yolov4sdk.models import Model
 from yolov4sdk.models.checkpoints import load_checkpoint
 from yolov4sdk.models.fast_mish import use_fast_mish
@@ -95,17 +95,12 @@ class Distillation:
             target[..., self._teacher_columns].sigmoid(),
             reduction="none",
         ).mean(-1)
-        overlap = paired_iou(_boxes(raw, anchors), _boxes(target, anchors), settings.iou)
+        cells = anchors[:, None, None]
+        learnt, told = (cell_boxes(x[..., :4], cells).reshape(-1, 4) for x in (raw, target))
+        overlap = paired_iou(learnt, told, settings.iou)
         total = settings.class_gain * (weight * entropy).sum()
         total = total + settings.box_gain * (weight.flatten() * (1 - overlap)).sum()
         if self._same_classes:
             objectness = F.binary_cross_entropy_with_logits(raw[..., 4], sure)
             total = total + settings.objectness_gain * balance * objectness
         return total
-
-
-def _boxes(raw: Tensor, anchors: Tensor) -> Tensor:
-    """[B, na, ny, nx, 5 + nc] -> boxes relative to their cells [B * na * ny * nx, 4]."""
-    unit = raw[..., :4].sigmoid()
-    size = (unit[..., 2:] * 2).square() * anchors[:, None, None]
-    return torch.cat([unit[..., :2] * 2 - 0.5, size], -1).reshape(-1, 4)

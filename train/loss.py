@@ -161,7 +161,9 @@ class DetectionLoss:
             if len(found):
                 at = (found.image, found.anchor, found.row, found.column)
                 picked = raw[at].float()  # [M, 5 + nc]
-                iou = paired_iou(_decode(picked[:, :4], found), found.box, self.settings.iou)
+                iou = paired_iou(
+                    cell_boxes(picked[:, :4], found.anchor_wh), found.box, self.settings.iou
+                )
                 weight = None if scores is None else scores[matched.target].to(device)
                 box = box + _mean(1 - iou, weight) * share
                 _fill_objectness(target, matched, iou.detach(), iou_ratio, weight)
@@ -190,10 +192,10 @@ class DetectionLoss:
         return cross_entropy(logits, target, self.settings.focal, each)
 
 
-def _decode(raw: Tensor, found: LevelMatches) -> Tensor:
-    """Raw x, y, w, h [M, 4] as a box relative to its cell, in stride units."""
+def cell_boxes(raw: Tensor, anchor_wh: Tensor) -> Tensor:
+    """Raw x, y, w, h [..., 4] as boxes relative to their cells, in stride units."""
     unit = raw.sigmoid()
-    return torch.cat([unit[:, :2] * 2 - 0.5, (unit[:, 2:] * 2).square() * found.anchor_wh], 1)
+    return torch.cat([unit[..., :2] * 2 - 0.5, (unit[..., 2:] * 2).square() * anchor_wh], -1)
 
 
 def _fill_objectness(

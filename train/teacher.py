@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 from train.distributed import World
 from train.start import Say
 from yolov4sdk.datasets import DetectionDataset
+from yolov4sdk.datasets.dataset import to_pixels
 from yolov4sdk.detections import Detections
 from yolov4sdk.detector import Detector
 from yolov4sdk.errors import SettingError
+from yolov4sdk.results.postprocess import box_iou
 from yolov4sdk.system.files import atomic_write
 
 FILE: Final = "teacher.npz"
@@ -58,7 +59,8 @@ def with_teacher(
         own = train.boxes[index]
         own_scores = train.scores[index] if train.scores else np.ones(len(own), np.float32)
         judged = np.concatenate([own, train.ignored[index]])
-        new = rows[_overlap(rows[:, 1:5], judged[:, 1:5]).max(1, initial=0) < _SAME_OBJECT]
+        overlap = box_iou(_corners(rows), _corners(judged))
+        new = rows[overlap.max(1, initial=0) < _SAME_OBJECT]
         sure = new[:, 5] >= conf
         boxes.append(np.concatenate([own, new[sure, :5]]))
         scores.append(np.concatenate([own_scores, new[sure, 5]]))
@@ -87,22 +89,11 @@ def _ask(teacher: str, train: DetectionDataset, conf: float) -> list[NDArray[np.
 
 
 def _rows(found: Detections, known: dict[str, int]) -> NDArray[np.float32]:
-    height, width = found.image_size
-    keep = [i for i, name in enumerate(found.labels) if name in known]
-    ids = np.array([known[found.labels[i]] for i in keep], np.float32).reshape(-1, 1)
-    xyxy = found.xyxy[keep].reshape(-1, 4) / (width, height, width, height)
-    centre, extent = (xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]
-    columns: Sequence[Any] = (ids, centre, extent, found.scores[keep].reshape(-1, 1))
-    return np.hstack(columns).astype(np.float32)
+    found = found[[i for i, name in enumerate(found.labels) if name in known]]
+    ids = np.array([known[name] for name in found.labels], np.float32)
+    return np.column_stack((ids, found.cxcywh_normalised, found.scores)).astype(np.float32)
 
 
-def _overlap(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU float32 [N, M] of boxes given as centre and size."""
-    low, high = (
-        [rows[:, :2] + side * rows[:, 2:] / 2 for rows in (first, second)] for side in (-1, 1)
-    )
-    inner = np.minimum(high[0][:, None], high[1]) - np.maximum(low[0][:, None], low[1])
-    area = inner.clip(0).prod(2)
-    union = first[:, 2:].prod(1)[:, None] + second[:, 2:].prod(1) - area
-    result: NDArray[np.float32] = area / np.maximum(union, 1e-12)
-    return result
+def _corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of class and normalised centre and size -> xyxy, normalised."""
+    return to_pixels(boxes, np.ones(2, np.int32))[0]

@@ -184,7 +184,6 @@ class Detections:
         Args:
             path: of a file to write it to as well; None writes none.
         """
-
         text = tables.csv_text(self)
         return text if path is None else tables.write_text(path, text)
 

@@ -31,6 +31,7 @@ from yolov4sdk.errors import (
 )
 from yolov4sdk.imaging.preprocess import letterbox, letterbox_plan, to_input
 from yolov4sdk.system.files import atomic_write, sha256
+from yolov4sdk.system.text import first_line
 
 from ..check import real_image
 from .rewrite import FOREIGN, rewrite
@@ -185,7 +186,9 @@ def _load(path: Path) -> Any:
             "beside it; copy that file there"
         ) from error
     except Exception as error:  # protobuf's and onnx's share no base class
-        raise ForeignFileError(f"{path} cannot be read as ONNX: {_line(error)}") from error
+        raise ForeignFileError(
+            f"{path} cannot be read as ONNX: {first_line(error)[:300]}"
+        ) from error
     plugins = sorted({n.op_type for n in model.graph.node if n.op_type.endswith(("_TRT", "_RTX"))})
     if plugins:
         raise ExportError(
@@ -216,11 +219,9 @@ def _save(model: Any, path: Path) -> None:
         onnx.checker.check_model(model)
         onnx.save(model, path)
     except Exception as error:
-        raise ExportError(f"the rewritten graph is not valid ONNX: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+        raise ExportError(
+            f"the rewritten graph is not valid ONNX: {first_line(error)[:300]}"
+        ) from error
 
 
 def _trial(

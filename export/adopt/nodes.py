@@ -74,6 +74,9 @@ class _Operations:
     def concat(self, parts: Sequence[Node]) -> Node:
         return self.node("Concat", *parts, axis=-1)
 
+    def column(self, x: Node) -> Node:
+        return self.node("Unsqueeze", x, _ints(-1))
+
     def squeeze(self, x: Node) -> Node:
         return self.node("Squeeze", x, _ints(-1))
 
@@ -113,7 +116,7 @@ class _Operations:
 
     def pick(self, x: Node, rows: Node) -> Node:
         # Not GatherElements: OpenVINO mistakes its shapes where x is a slice.
-        return self.node("GatherND", x, self.node("Unsqueeze", rows, _ints(-1)), batch_dims=1)
+        return self.node("GatherND", x, self.column(rows), batch_dims=1)
 
 
 class GraphWriter(_Operations):

@@ -22,6 +22,7 @@ from yolov4sdk.contract.contract import (
 from yolov4sdk.conventions.arithmetic import candidates, slots
 from yolov4sdk.conventions.declared import names_images
 from yolov4sdk.errors import ExportError
+from yolov4sdk.system.text import first_line
 
 from .nodes import GraphWriter, Node
 
@@ -105,7 +106,7 @@ def _modern(model: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:  # its exceptions share no public base class
         raise ExportError(
             f"the graph has opset {opset}, adopting needs {OLDEST_OPSET} or newer, and onnx cannot "
-            f"convert it ({str(error).strip().splitlines()[0][:200]}); export it again with a "
+            f"convert it ({first_line(error)[:200]}); export it again with a "
             "newer opset"
         ) from error
 

@@ -19,6 +19,7 @@ from yolov4sdk.measure.verify import MATCH_IOU
 from yolov4sdk.results.postprocess import box_iou, nms, suppress
 
 from ..check import real_image
+from ..plain_graph import PlainGraph
 from .base import Consumer, Rows, Wanted
 
 BOX_ERROR: Final = 0.01
@@ -124,14 +125,8 @@ def _run(path: Path, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
                 output.get_any_name(): request.get_output_tensor(i).data.copy()
                 for i, output in enumerate(outputs)
             }
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    values = session.run(None, {session.get_inputs()[0].name: batch})
-    return dict(zip(names, values, strict=True))
+    with PlainGraph(path.read_bytes(), optimised=True) as graph:
+        return graph.named(batch)
 
 
 def _errors(expected: Rows, found: Rows) -> tuple[float, float]:

@@ -131,6 +131,11 @@ class Candidates:
             return self._scores
         return self._spread(self._scores, self._values["class_ids"])
 
+    def channels_first(self) -> Node:
+        """Centre, size and scores [B, 4 + C, N]."""
+        joined = self.writer.concat((self.cxcywh(), self.per_class()))
+        return self.writer.node("Transpose", joined, perm=[0, 2, 1])
+
     def best(self) -> tuple[Node, Node]:
         """The best class of each row: scores [B, N] and ids int64 [B, N]."""
         writer = self.writer
@@ -151,8 +156,7 @@ class Candidates:
             mask = self._mask(boxes, scores, ids, wanted)
         boxes, scores, ids = self._top(boxes, scores * mask, ids, keep)
         used = writer.floats(writer.node("Greater", scores, np.float32(0)))
-        wide = writer.node("Unsqueeze", used, np.array([-1], np.int64))
-        return boxes * wide, scores, ids * writer.node("Cast", used, to=7)
+        return boxes * writer.column(used), scores, ids * writer.node("Cast", used, to=7)
 
     def _top(self, boxes: Node, scores: Node, ids: Node, k: int) -> tuple[Node, Node, Node]:
         writer = self.writer
@@ -161,10 +165,9 @@ class Candidates:
 
     def _spread(self, scores: Node, ids: Node) -> Node:
         """Scores and ids [B, N] -> [B, N, C]."""
-        writer, last = self.writer, np.array([-1], np.int64)
         classes = np.arange(self._output.classes, dtype=np.int64)
-        own = writer.node("Equal", writer.node("Unsqueeze", ids, last), classes)
-        return writer.floats(own) * writer.node("Unsqueeze", scores, last)
+        own = self.writer.node("Equal", self.writer.column(ids), classes)
+        return self.writer.floats(own) * self.writer.column(scores)
 
     def _mask(self, boxes: Node, scores: Node, ids: Node, wanted: Wanted) -> Node:
         """1 for rows that suppression keeps: [B, N]."""
@@ -203,6 +206,12 @@ def above(boxes: Any, scores: Any, ids: Any, conf: float) -> Rows:
         np.asarray(boxes[chosen], np.float32), np.asarray(scores[chosen], np.float32),
         np.asarray(ids[chosen], np.int64),
     )  # fmt: skip
+
+
+def best_above(rows: Any, conf: float) -> Rows:
+    """Centre, size and scores [N, 4 + C] -> the rows whose best class scores more than `conf`."""
+    scores = rows[:, 4:]
+    return above(corners(rows[:, :4]), scores.max(axis=1), scores.argmax(axis=1), conf)
 
 
 def one_image(found: NDArray[Any], name: str) -> NDArray[Any]:

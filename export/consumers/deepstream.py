@@ -15,8 +15,7 @@ from .base import Candidates, Consumer, Raw, Rows, Wanted, above, one_image
 
 def _outputs(found: Candidates, wanted: Wanted) -> dict[str, Node]:
     writer, (score, ids) = found.writer, found.best()
-    last = np.array([-1], np.int64)
-    columns = (writer.node("Unsqueeze", x, last) for x in (score, writer.floats(ids)))
+    columns = map(writer.column, (score, writer.floats(ids)))
     return {"output": writer.concat((found.boxes, *columns))}
 
 

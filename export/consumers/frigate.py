@@ -15,7 +15,7 @@ import numpy as np
 from yolov4sdk.errors import ExportError
 
 from ..adopt.nodes import Node
-from .base import Candidates, Consumer, Raw, Rows, Wanted, above, corners
+from .base import Candidates, Consumer, Raw, Rows, Wanted, best_above
 
 
 def _outputs(found: Candidates, wanted: Wanted) -> dict[str, Node]:
@@ -26,16 +26,14 @@ def _outputs(found: Candidates, wanted: Wanted) -> dict[str, Node]:
             f"{columns} columns of {len(wanted.names)} classes; export the model with all its "
             "boxes, or with more of them"
         )
-    joined = found.writer.concat((found.cxcywh(), found.per_class()))
-    return {"output0": found.writer.node("Transpose", joined, perm=[0, 2, 1])}
+    return {"output0": found.channels_first()}
 
 
 def _read(raw: Raw, wanted: Wanted) -> Rows:
     rows = np.squeeze(next(iter(raw.values())))
     if rows.shape[0] < rows.shape[1]:
         rows = rows.T
-    scores = rows[:, 4:]
-    return above(corners(rows[:, :4]), scores.max(axis=1), scores.argmax(axis=1), wanted.conf)
+    return best_above(rows, wanted.conf)
 
 
 def _suppress(rows: Rows, wanted: Wanted) -> Rows:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from typing import Final
 
-import numpy as np
-
 from ..adopt.nodes import Node
 from .base import Candidates, Consumer, Raw, Rows, Wanted, above, one_image
 
@@ -22,8 +20,8 @@ _RESIZE: Final = {
 
 def _outputs(found: Candidates, wanted: Wanted) -> dict[str, Node]:
     boxes, scores, ids = found.kept(wanted)
-    column = found.writer.node("Unsqueeze", scores, np.array([-1], np.int64))
-    return {"boxes": found.writer.concat((boxes, column)), "labels": ids}
+    writer = found.writer
+    return {"boxes": writer.concat((boxes, writer.column(scores))), "labels": ids}
 
 
 def _read(raw: Raw, wanted: Wanted) -> Rows:

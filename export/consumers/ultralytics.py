@@ -8,18 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 from ..adopt.nodes import Node
-from .base import Candidates, Consumer, Raw, Rows, Wanted, above, corners, one_image
+from .base import Candidates, Consumer, Raw, Rows, Wanted, best_above, one_image
 
 
 def _outputs(found: Candidates, wanted: Wanted) -> dict[str, Node]:
-    joined = found.writer.concat((found.cxcywh(), found.per_class()))
-    return {"output0": found.writer.node("Transpose", joined, perm=[0, 2, 1])}
+    return {"output0": found.channels_first()}
 
 
 def _read(raw: Raw, wanted: Wanted) -> Rows:
-    rows = one_image(raw["output0"], "output0").T
-    scores = rows[:, 4:]
-    return above(corners(rows[:, :4]), scores.max(axis=1), scores.argmax(axis=1), wanted.conf)
+    return best_above(one_image(raw["output0"], "output0").T, wanted.conf)
 
 
 def _metadata(wanted: Wanted) -> dict[str, str]:

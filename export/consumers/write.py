@@ -19,6 +19,7 @@ from yolov4sdk.contract.onnx_header import read_onnx_spec
 from yolov4sdk.contract.spec import ModelSpec
 from yolov4sdk.errors import ExportError, SettingError
 from yolov4sdk.results.postprocess import check_thresholds
+from yolov4sdk.system.text import first_line
 
 from ..adopt.nodes import GraphWriter, Node
 from ..adopt.rewrite import rename
@@ -227,8 +228,8 @@ def _save(model: onnx.ModelProto, path: Path, row: Consumer, wanted: Wanted) -> 
         written = path.with_suffix(".onnx")
         onnx.save(model, written)
     except Exception as error:  # protobuf's and onnx's share no base class
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ExportError(f"the graph for {row.title} is not valid ONNX: {line[:300]}") from error
+        line = first_line(error)[:300]
+        raise ExportError(f"the graph for {row.title} is not valid ONNX: {line}") from error
     if row.suffix == ".xml":
         from ..openvino_export import convert
 

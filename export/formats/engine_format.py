@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,36 +17,13 @@ from yolov4sdk.tensorrt.sidecar import capability_fits
 from yolov4sdk.tensorrt.store import describe, write_engine
 
 from ..options import Int8Options
-from ..plan import Format, Request, Step, Work, check_step, quantise_step
+from ..plan import EngineReport, Format, Request, Step, Work, check_step, quantise_step
 from ..record import with_figures
 from ..sources import GraphSource
 from .onnx_format import write_steps
 
 if TYPE_CHECKING:
     from ..check import Check
-
-
-@dataclass(frozen=True)
-class EngineReport:
-    """What was built.
-
-    Attributes:
-        title: of the library, with its version.
-        capabilities: compute capabilities the engine runs on.
-        kernels: layers that start something on the device.
-        layers: how many of these in which precision.
-        convolutions: how many in which precision.
-        seconds: of the build.
-        ran: whether the engine itself was run and compared here; without a GPU only the graph was.
-    """
-
-    title: str
-    capabilities: tuple[str, ...]
-    kernels: int
-    layers: dict[str, int]
-    convolutions: dict[str, int]
-    seconds: float
-    ran: bool
 
 
 class EngineFormat(Format):

@@ -21,8 +21,8 @@ from .signature import accepts, completion
 
 if TYPE_CHECKING:
     from export import ExportResult
-    from export.formats.engine_format import EngineReport
     from export.int8 import Quantisation
+    from export.plan import EngineReport
 
 TRITON_PANEL = "Triton (--engine triton)"
 CONSUMERS = ("frigate", "deepstream", "ultralytics", "efficientnms", "modelapi")

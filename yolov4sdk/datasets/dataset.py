@@ -14,6 +14,7 @@ import numpy as np
 from yolov4sdk.datasets.report import DatasetReport
 from yolov4sdk.errors import DatasetError
 from yolov4sdk.system.classes import resolve_classes
+from yolov4sdk.system.text import some_of
 
 Boxes: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -194,7 +195,5 @@ def check_splits(train: DetectionDataset, val: DetectionDataset) -> None:
         )
 
 
-def _listed(names: Sequence[str], limit: int = 12) -> str:
-    """Names in one line, cut after `limit`."""
-    text = ", ".join(names[:limit]) or "no classes"
-    return f"{text} and {len(names) - limit} more" if len(names) > limit else text
+def _listed(names: Sequence[str]) -> str:
+    return some_of(names, 12) or "no classes"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from yolov4sdk.backends.base import Outputs
 from yolov4sdk.datasets import DetectionDataset
 from yolov4sdk.errors import SettingError, UnknownClassError
+from yolov4sdk.system.text import some_of
 
 _SHOWN = 10  # names in a note
 
@@ -66,12 +67,9 @@ class SharedClasses:
 
     def _ignored_note(self) -> str:
         total = sum(map(len, self.members)) + len(self.ignored)
-        listed = ", ".join(self.ignored[:_SHOWN])
-        more = len(self.ignored) - _SHOWN
-        rest = f" and {more} more" if more > 0 else ""
         return (
             f"{len(self.ignored)} of the model's {total} classes are not in the data set and are "
-            f"ignored: {listed}{rest}"
+            f"ignored: {some_of(self.ignored, _SHOWN)}"
         )
 
     def select(self, outputs: Outputs, row: int) -> tuple[Any, Any, Any]:

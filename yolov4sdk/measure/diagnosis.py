@@ -18,6 +18,7 @@ from yolov4sdk.measure.evaluation import EvaluationResult
 from yolov4sdk.measure.metrics import Prediction, coco_metrics
 from yolov4sdk.measure.mistakes import confusions, find_mistakes
 from yolov4sdk.measure.plots import new_figure
+from yolov4sdk.system.text import some_of
 
 Kind = Literal["names", "boxes", "small", "updates", "classes", "unlike"]
 
@@ -202,15 +203,15 @@ def _of_classes(result: EvaluationResult, training: Training | None) -> list[Fin
         rare = [f"{name} ({count})" for name, count in named if count < _FEW_BOXES]
         if rare:
             found.append(
-                f"Classes with fewer than {_FEW_BOXES} training boxes: {_listed(rare)}. Label more "
-                "of them, or train without them (--classes)."
+                f"Classes with fewer than {_FEW_BOXES} training boxes: {some_of(rare, _LISTED)}. "
+                "Label more of them, or train without them (--classes)."
             )
     labels = result.dataset.class_counts()
     unseen = [name for name, count in zip(result.names, labels, strict=True) if not count]
     if unseen:
         found.append(
-            f"{result.dataset.split} has no box of {_listed(unseen)}: the figures say nothing "
-            "about it. Move images of it there."
+            f"{result.dataset.split} has no box of {some_of(unseen, _LISTED)}: the figures say "
+            "nothing about it. Move images of it there."
         )
     return [Finding("classes", " ".join(found))] if found else []
 
@@ -257,11 +258,6 @@ def _light(dataset: DetectionDataset) -> float:
     """The mean over some images, spread over the set."""
     chosen = np.unique(np.linspace(0, len(dataset) - 1, _LIGHT_IMAGES).astype(int))
     return float(np.mean([read_image(dataset.images[i])[::8, ::8].mean() for i in chosen]))
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def diagnosis_figure(result: EvaluationResult, diagnosis: Diagnosis) -> Any:

@@ -122,11 +122,17 @@ class SPPCSP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""
-        x1 = self.cv4(self.cv3(self.cv1(x)))
-        pooled = torch.cat([x1, *(pool(x1) for pool in self.m)], dim=1)
-        y = torch.cat((self.cv6(self.cv5(pooled)), self.cv2(x)), dim=1)
+        y = torch.cat((_pooled(self, x), self.cv2(x)), dim=1)
         out: Tensor = self.cv7(self.act(self.bn(y)))
         return out
+
+
+def _pooled(block: SPPCSP | DarknetSPPCSP, x: Tensor) -> Tensor:
+    """The half of a block that pools."""
+    x1 = block.cv4(block.cv3(block.cv1(x)))
+    pooled = torch.cat([x1, *(pool(x1) for pool in block.m)], dim=1)
+    out: Tensor = block.cv6(block.cv5(pooled))
+    return out
 
 
 class DarknetCSP2(nn.Module):
@@ -170,9 +176,7 @@ class DarknetSPPCSP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c_in, H, W] -> [B, c_out, H, W]."""
-        x1 = self.cv4(self.cv3(self.cv1(x)))
-        pooled = torch.cat([x1, *(pool(x1) for pool in self.m)], dim=1)
-        out: Tensor = self.cv7(torch.cat((self.cv6(self.cv5(pooled)), self.cv2(x)), dim=1))
+        out: Tensor = self.cv7(torch.cat((_pooled(self, x), self.cv2(x)), dim=1))
         return out
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingError, UnknownClassError
+from .text import some_of
 
 
 def resolve_classes(
@@ -49,8 +50,7 @@ def _class_id(item: object, names: Sequence[str], owner: str) -> int:
 
     near = get_close_matches(str(item), names, n=1)
     hint = f"; did you mean {near[0]!r}? It has" if near else "; it has"
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    raise UnknownClassError(f"{owner} has no class {item!r}{reason}{hint} {listed}")
+    raise UnknownClassError(f"{owner} has no class {item!r}{reason}{hint} {some_of(names, 20)}")
 
 
 DEFAULT_KEY = "default"

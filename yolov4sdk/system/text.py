@@ -1,8 +1,9 @@
-"""Texts of other programs: files in UTF-8 or UTF-16, or refused; what an error says."""
+"""Texts of other programs in UTF-8 or UTF-16, or refused; lists of names; what an error says."""
 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -39,6 +40,12 @@ def decode_text(data: bytes) -> str:
 def lines_of(text: str) -> list[str]:
     """The lines of a text; only line feeds end one, since names may hold other separators."""
     return [line.removesuffix("\r") for line in text.split("\n")]
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """Names in one line, cut after so many; "" for none."""
+    text = ", ".join(names[:most])
+    return f"{text} and {len(names) - most} more" if len(names) > most else text
 
 
 def first_line(error: BaseException) -> str:
